@@ -1,0 +1,122 @@
+"""What happened, as values. Code states facts; telemetry.py alone turns them into words and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headgate.core.model import Status
+
+
+@dataclass(frozen=True, slots=True)
+class IngestionAccepted:
+    ingestion_id: str
+    source: str
+    ids: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchClaimed:
+    source: str
+    seq: int
+    number: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEnded:
+    source: str
+    seq: int
+    number: int
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReturned:
+    """A batch went back to its place in the line."""
+
+    source: str
+    seq: int
+    number: int
+    reason: str
+    after_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    source: str
+    seq: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRescued:
+    source: str
+    seq: int
+    number: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePaused:
+    source: str
+    for_us: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceClosed:
+    source: str
+    for_us: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOpened:
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestionCancelled:
+    ingestion_id: str
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaChanged:
+    """A starting process wrote other windows into a quota's row."""
+
+    quota: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimeUnwatched:
+    """The ledger's clock went over to a new epoch, believing the wall clock for this long."""
+
+    believed_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoopFailed:
+    """One of our own loops met an error; it goes on."""
+
+    loop: str
+    error: BaseException
+
+
+Fact = (
+    IngestionAccepted
+    | BatchClaimed
+    | BatchEnded
+    | BatchReturned
+    | LeaseLost
+    | BatchRescued
+    | SourcePaused
+    | SourceClosed
+    | SourceOpened
+    | IngestionCancelled
+    | QuotaChanged
+    | TimeUnwatched
+    | LoopFailed
+)
