@@ -1,0 +1,250 @@
+"""
+The ledger, as the commands share it: lock a source's quotas, read what they are charged with, spend and close.
+
+DESIGN §5 and core/quota.py have the rule; here it is only read and written. Lock order: quota, ingestion, batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import msgspec
+
+from headgate.core.clock import Offset, Reading, believed, first_offset, ledger_time, rejoined
+from headgate.core.errors import NotFound
+from headgate.core.facts import TimeUnwatched
+from headgate.core.model import CallReport, CallRules
+from headgate.core.quota import (
+    Decision,
+    Pacing,
+    Quota,
+    Usage,
+    Window,
+    decide,
+    next_after,
+    occupied_until,
+    shortened,
+    slot_us,
+    stretched,
+    unknown_fate_until,
+)
+from headgate.store.engine import Transaction
+from headgate.store.statements import beside
+
+SQL = beside(__file__)
+
+SHORT_WINDOW_US = 600_000_000
+"""For windows up to this long only watched time counts: 10 minutes."""
+
+LAST_WRITTEN_US = 1_000_000
+"""How seldom a wait writes down how far ledger time is."""
+
+KEPT_CALLS = 100
+"""So many of the newest calls are kept for readers, whatever the windows need."""
+
+
+@dataclass(slots=True)
+class LockedSource:
+    """A source with its quotas locked, as it stands at the ledger's `now`."""
+
+    name: str
+    rules: CallRules
+    failures: int
+    closed_until: int | None
+    quotas: list[Quota]
+    last_at: int
+    now: int
+    wall: int
+
+
+async def lock_source(tx: Transaction, source: str) -> LockedSource:
+    """Lock a source's quotas and read the clock under the lock. Raises NotFound for one never configured."""
+    quotas = await tx.lock(SQL.quotas_of, source)
+    row = await tx.one(SQL.source, source)
+    if row is None:
+        raise NotFound(f"the source {source!r} is not configured")
+    rules, failures, closed_until = row
+    reading = await tx.reading()
+    last_at = max((quota[6] for quota in quotas), default=0)
+    return LockedSource(
+        source,
+        rules_from(rules),
+        failures,
+        closed_until,
+        [_quota(*quota[:6]) for quota in quotas],
+        last_at,
+        ledger_time(await offset(tx, reading), reading, last_at),
+        reading.wall_us,
+    )
+
+
+async def ledger_now(tx: Transaction) -> int:
+    """The ledger's now, outside any quota: for leases."""
+    reading = await tx.reading()
+    return ledger_time(await offset(tx, reading), reading, 0)
+
+
+async def offset(tx: Transaction, reading: Reading) -> Offset:
+    """What turns this reading into ledger time; a new ledger or a new epoch is written down."""
+    row = await tx.one(SQL.clock)
+    if row is None:
+        first = first_offset(reading)
+        await tx.do(SQL.insert_clock, first.epoch, first.offset_us)
+        return first
+    if row[0] == reading.epoch:
+        return Offset(*row)
+    return await _rejoin(tx, reading, Offset(*row))
+
+
+async def _rejoin(tx: Transaction, reading: Reading, before: Offset) -> Offset:
+    """Nobody watched the time until now: believe the wall clock, less its possible error."""
+    newest = await tx.one(SQL.newest_quota)
+    last, wall_at_last = newest or (reading.wall_us, reading.wall_us)
+    believed_us = believed(reading, wall_at_last=wall_at_last)
+    await tx.do(SQL.carry_charges, believed_us, last - stretched(SHORT_WINDOW_US))
+    after = rejoined(reading, last=last, believed_us=believed_us)
+    await tx.do(SQL.update_clock, after.epoch, after.offset_us)
+    tx.state(TimeUnwatched(believed_us))
+    return after
+
+
+async def read_usages(tx: Transaction, locked: LockedSource) -> list[list[Usage]]:
+    """What each window of each quota is charged with."""
+    return [await _usages(tx, quota, locked.now) for quota in locked.quotas]
+
+
+async def _usages(tx: Transaction, quota: Quota, now: int) -> list[Usage]:
+    if not quota.windows:
+        return []
+    out = await tx.one(SQL.out, quota.name)
+    assert out is not None
+    horizon = now - max(window.held_us for window in quota.windows)
+    held = await tx.all(SQL.held, quota.name, horizon)
+    return [Usage(out[0], held)] * len(quota.windows)
+
+
+async def in_flight(tx: Transaction, source: str) -> int:
+    row = await tx.one(SQL.in_flight, source)
+    assert row is not None
+    return int(row[0])
+
+
+def ask(locked: LockedSource, usages: Sequence[Sequence[Usage]], cost: int) -> Decision:
+    return decide(locked.quotas, usages, cost=cost, now=locked.now)
+
+
+async def spend(
+    tx: Transaction,
+    locked: LockedSource,
+    usages: list[list[Usage]],
+    *,
+    worker: str,
+    seq: int,
+    number: int,
+    fence: int,
+    cost: int,
+) -> int:
+    """Write a grant down, charge every quota with it, and move the paces on; returns the entry."""
+    row = await tx.one(SQL.insert_entry, locked.name, worker, seq, number, fence, cost, locked.now)
+    assert row is not None
+    entry = int(row[0])
+    for place, quota in enumerate(locked.quotas):
+        if quota.windows:
+            await tx.do(SQL.insert_charge, quota.name, entry, cost)
+        usages[place] = [replace(usage, out=usage.out + cost) for usage in usages[place]]
+        locked.quotas[place] = replace(quota, next_at=next_after(quota, cost=cost, now=locked.now))
+    return entry
+
+
+async def write_quotas(tx: Transaction, locked: LockedSource) -> None:
+    """Write down where the paces stand and how far ledger time is."""
+    for quota in locked.quotas:
+        await tx.do(SQL.update_quota, quota.name, quota.next_at, locked.now, locked.wall)
+
+
+async def write_time(tx: Transaction, locked: LockedSource) -> None:
+    """The same after a wait, but seldom: a ledger that is watched costs one small write a second."""
+    if locked.now - locked.last_at > LAST_WRITTEN_US:
+        await write_quotas(tx, locked)
+
+
+async def close_entry(
+    tx: Transaction, locked: LockedSource, entry: int, report: CallReport | None
+) -> None:
+    """The call of an entry is over: set its u from what the worker saw; None: nobody knows its fate."""
+    row = await tx.one(SQL.granted_at, entry)
+    if row is None:
+        return
+    written_at, until = _fate(locked, int(row[0]), report)
+    await tx.do(SQL.close_entry, entry, written_at, until)
+    if any(quota.windows for quota in locked.quotas):
+        await tx.do(SQL.close_charges, entry, until)
+
+
+def _fate(
+    locked: LockedSource, granted_at: int, report: CallReport | None
+) -> tuple[int | None, int]:
+    """(w, u) of a call. Ages are shortened by rho, so that the instants are rather too late than too early."""
+    if report is None:
+        return None, _unknown(locked, granted_at)
+    if not report.sent:
+        return None, max(granted_at, locked.now)
+    written_at = _instant(locked.now, report.written_ago_us)
+    until = occupied_until(
+        answered_at=_instant(locked.now, report.answered_ago_us),
+        written_at=written_at,
+        within_us=locked.rules.within_us,
+    )
+    return written_at, _unknown(locked, granted_at) if until is None else until
+
+
+def _unknown(locked: LockedSource, granted_at: int) -> int:
+    rules = locked.rules
+    return unknown_fate_until(
+        granted_at=granted_at,
+        slack_us=rules.slack_us,
+        grace_us=rules.grace_us,
+        given_up_at=locked.now,
+    )
+
+
+def _instant(now: int, ago_us: int | None) -> int | None:
+    return None if ago_us is None else now - shortened(ago_us)
+
+
+async def prune(tx: Transaction, locked: LockedSource, *, newest: int) -> None:
+    """Drop a few entries that no window and no reader needs: as many as come in, or more."""
+    kept_us = max(map(_kept_us, locked.quotas), default=0)
+    await tx.do(SQL.prune_entries, locked.name, locked.now - kept_us, newest - KEPT_CALLS)
+    for quota in locked.quotas:
+        if quota.windows:
+            await tx.do(SQL.prune_charges, quota.name, locked.now - _kept_us(quota))
+
+
+def _kept_us(quota: Quota) -> int:
+    longest = max((window.held_us for window in quota.windows), default=0)
+    return max(longest, KEPT_CALLS * slot_us(quota, cost=1))
+
+
+def _quota(
+    name: str, windows: str, pacing: str, next_at: int, blocked_until: int, slowdown: int
+) -> Quota:
+    return Quota(name, windows_from(windows), Pacing(pacing), next_at, blocked_until, slowdown)
+
+
+@lru_cache(maxsize=256)
+def windows_from(json: str) -> tuple[Window, ...]:
+    """Windows as the quota's row has them."""
+    return tuple(Window(limit, span) for limit, span in msgspec.json.decode(json))
+
+
+@lru_cache(maxsize=256)
+def rules_from(json: str) -> CallRules:
+    """A source's rules as its row has them."""
+    return msgspec.json.decode(json, type=CallRules)
+
+
+def windows_json(windows: Sequence[Window]) -> str:
+    return msgspec.json.encode([(window.limit, window.span_us) for window in windows]).decode()

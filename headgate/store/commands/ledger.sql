@@ -1,0 +1,66 @@
+-- clock: what ledger time is counted from
+select epoch, offset_us from clock;
+
+-- insert_clock: a new ledger
+insert into clock (only, epoch, offset_us) values (1, ?1, ?2);
+
+-- update_clock: a new epoch
+update clock set epoch = ?1, offset_us = ?2;
+
+-- newest_quota: the latest instant that the ledger has shown, and the wall clock then
+select last_at, last_wall from quota order by last_at desc limit 1;
+
+-- carry_charges: only watched time counts for what was charged shortly before nobody watched
+update ledger_charge set occupied_until = occupied_until + ?1 where occupied_until > ?2;
+
+-- source: what every process obeys
+select rules, failures, closed_until from source where name = ?1;
+
+-- quotas_of (sqlite): the quotas that a source is charged to, in the order of their names
+select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at
+from quota_source s join quota q on q.name = s.quota where s.source = ?1 order by q.name;
+
+-- quotas_of (postgres): the same, locked in that order until the transaction ends
+select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at
+from quota_source s join quota q on q.name = s.quota where s.source = ?1 order by q.name for update of q;
+
+-- out: what of a quota is charged to calls whose u is unknown
+select coalesce(sum(cost), 0) from ledger_charge where quota = ?1 and occupied_until is null;
+
+-- held: what else is charged and may still occupy a window
+select occupied_until, cost from ledger_charge where quota = ?1 and occupied_until > ?2;
+
+-- in_flight: calls of a source that were not answered, given up or rescued
+select count(*) from ledger where source = ?1 and in_flight = 1;
+
+-- insert_entry: a grant is spent when this is committed
+insert into ledger (source, worker, seq, number, fence, cost, granted_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+returning entry;
+
+-- insert_charge: a quota that a grant is charged to
+insert into ledger_charge (quota, entry, cost) values (?1, ?2, ?3);
+
+-- update_quota: where the pace stands, and how far ledger time is seen to be
+update quota set next_at = ?2, last_at = ?3, last_wall = ?4 where name = ?1;
+
+-- close_entry: the call is over; u is set once, then only lowered
+update ledger
+set in_flight = 0, written_at = ?2, occupied_until = min(coalesce(occupied_until, ?3), ?3)
+where entry = ?1;
+
+-- close_charges: its charges occupy their windows until u
+update ledger_charge set occupied_until = min(coalesce(occupied_until, ?2), ?2) where entry = ?1;
+
+-- granted_at: g of an entry
+select granted_at from ledger where entry = ?1;
+
+-- pause: the source said not now
+update quota set blocked_until = max(blocked_until, ?2) where name = ?1;
+
+-- prune_entries: what no window and no reader needs any more
+delete from ledger where entry in (
+  select entry from ledger where source = ?1 and in_flight = 0 and occupied_until <= ?2 and entry <= ?3 limit 100);
+
+-- prune_charges: what no window needs any more
+delete from ledger_charge where (entry, quota) in (
+  select entry, quota from ledger_charge where quota = ?1 and occupied_until <= ?2 limit 100);

@@ -1,0 +1,28 @@
+"""
+Lengthen the leases that a worker knows. What it does not name expires: an answer that was lost on the way
+must not hold a slot for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headgate.core.model import Claim
+from headgate.store.commands.ledger import ledger_now
+from headgate.store.engine import Transaction, WorkerId
+from headgate.store.statements import beside
+
+SQL = beside(__file__)
+
+
+async def renew(tx: Transaction, claims: Sequence[Claim], *, worker: WorkerId) -> list[Claim]:
+    """Renew every lease of these claims; returns those that were lost."""
+    now = await ledger_now(tx)
+    lost = []
+    for claim in claims:
+        renewed = await tx.do(
+            SQL.renew, claim.seq, claim.number, claim.fence, now + claim.lease_us, worker
+        )
+        if not renewed:
+            lost.append(claim)
+    return lost

@@ -1,0 +1,55 @@
+"""Take back the batches of a lost worker. The fate of its calls is unknown, and the ledger says so."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headgate.core.facts import BatchRescued
+from headgate.core.model import Ending, RecordDraft
+from headgate.core.slicing import Todo
+from headgate.store.commands.batches import After, Held, apply, without
+from headgate.store.commands.ledger import close_entry, ledger_now, lock_source
+from headgate.store.engine import Row, Transaction, WorkerId
+from headgate.store.statements import beside
+
+SQL = beside(__file__)
+
+RESCUES = 20
+"""A batch that takes its worker down with it so often ends as failed: it must not do so for ever."""
+
+FOREVER = 2**62
+
+
+async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
+    """
+    Give the batches of a worker back to the line; returns how many.
+
+    `dead`: it is known to be dead, and its leases need not run out. An attempt is not used up: nobody knows
+    whether there was one. At most 100 at once; call again while it returns 100.
+    """
+    before = FOREVER if dead else await ledger_now(tx)
+    rows = await tx.all(SQL.held_by, worker, before)
+    for row in rows:
+        await _give_back(tx, worker, row)
+    return len(rows)
+
+
+async def _give_back(tx: Transaction, worker: WorkerId, row: Row) -> None:
+    source, seq, number, fence, todo_json, attempt, failed, cancel_asked, rescues, entry = row
+    locked = await lock_source(tx, source)
+    if entry is not None:
+        await close_entry(tx, locked, entry, None)
+    todo = msgspec.json.decode(todo_json, type=Todo)
+    held = Held(source, seq, number, fence, todo, attempt, failed, bool(cancel_asked))
+    await apply(tx, held, _after(held, rescues + 1), wall=locked.wall)
+    tx.state(BatchRescued(source, seq, number, worker))
+    tx.wake(source)
+
+
+def _after(held: Held, rescues: int) -> After:
+    reason = "lost with its worker"
+    if rescues < RESCUES:
+        return After(todo=held.todo, attempt=held.attempt, reason=reason, rescued=True)
+    reason = f"lost with its worker {rescues} times"
+    drafts = [RecordDraft(p, Ending.FAILED, reason=reason) for group in held.todo for p in group]
+    return After(drafts, without(held.todo, drafts), reason=reason, rescued=True)

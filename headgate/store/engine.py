@@ -1,0 +1,92 @@
+"""
+The contract between what is done (commands, queries) and where it is stored (sqlite.py; PostgreSQL to come).
+
+A **command** is a coroutine function `async def verb(tx, ...)`. `Engine.run` gives it a transaction of its own:
+all of it is committed, durably, before `run` returns, or none of it. It may run again from its start where an
+engine has to (a deadlock), so it has no effect but through its transaction, and it awaits nothing else.
+A **query** is the same over a read-only snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from headgate.core.clock import Reading
+from headgate.core.facts import Fact
+from headgate.store.statements import Statement
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Value = int | str | bytes | float | None
+Row = tuple[Any, ...]
+WorkerId = str
+Failpoint = Callable[[str], None]
+
+
+class Transaction(Protocol):
+    """What a command or a query may do. Values are numbered: ?1 ... ?n."""
+
+    async def one(self, statement: Statement, *values: Value) -> Row | None:
+        """The first row, or None."""
+
+    async def all(self, statement: Statement, *values: Value) -> list[Row]:
+        """Every row: a statement is bounded by its limit."""
+
+    async def do(self, statement: Statement, *values: Value) -> int:
+        """Change rows, and say how many. A conditional change must look at this number."""
+
+    async def many(self, statement: Statement, rows: Iterable[Sequence[Value]]) -> None:
+        """Change rows once for each tuple of values."""
+
+    async def lock(self, statement: Statement, *values: Value) -> list[Row]:
+        """Rows that nobody else can change or lock until the transaction ends, read after they were locked."""
+
+    async def reading(self) -> Reading:
+        """The clocks, read now, under the locks that are held."""
+
+    def state(self, fact: Fact) -> None:
+        """Say that something happened; it is told to observers after the commit."""
+
+    def wake(self, source: str) -> None:
+        """Hint, after the commit, that there may be something to do for a source."""
+
+    def failpoint(self, name: str) -> None:
+        """A place where a test may end the process."""
+
+
+Command = Callable[Concatenate[Transaction, P], Awaitable[T]]
+
+
+class Wakes(Protocol):
+    """Hints that there may be something to do. Losing every one of them costs delay and nothing else."""
+
+    async def next(self, source: str, *, timeout_us: int) -> None:
+        """Return at the next hint for a source, at once if one came since the last call, or after the time-out."""
+
+    def wake(self, source: str) -> None:
+        """Give the hint by hand; from any thread."""
+
+
+class Engine(Protocol):
+    """A store, opened."""
+
+    @property
+    def wakes(self) -> Wakes: ...
+
+    async def run(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Run a command and return its result once it is durable.
+
+        Raises Unavailable if it cannot be committed (nothing of it is stored), StoreMisused for a command that
+        waits for something else, and whatever the command itself raised.
+        """
+
+    async def read(self, query: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a query on a snapshot that holds at least everything committed before the call."""
+
+    def known_dead(self, worker: WorkerId) -> bool:
+        """Whether a worker is dead for sure; False where that cannot be told, and its lease has to run out."""
+
+    async def close(self) -> None:
+        """Finish what was begun, and let go of the store. Commands after it are refused."""

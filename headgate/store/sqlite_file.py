@@ -1,0 +1,97 @@
+"""Opening a SQLite file the way Headgate needs it, and bringing its tables up to date."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from headgate.core.errors import SourceMisconfigured
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_NUMBERED = re.compile(r"^(\d{4})_\w+\.sql$")
+
+
+def connect(path: Path, wait_for_writer: Callable[[int], bool]) -> apsw.Connection:
+    """
+    Open a connection with a write-ahead log that is flushed at every commit.
+
+    The file is for its owner's eyes alone (0600, a new folder 0700). Raises SourceMisconfigured if it cannot be
+    used.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = apsw.Connection(str(path), statementcachesize=200)
+        connection.set_busy_handler(wait_for_writer)
+        _prepare(connection, path)
+    except (OSError, apsw.Error) as error:
+        raise SourceMisconfigured(
+            f"the database {path} cannot be opened ({error}): name another one in HEADGATE_DATABASE_URL"
+        ) from error
+    return connection
+
+
+def _prepare(connection: apsw.Connection, path: Path) -> None:
+    if (
+        connection.pragma("journal_mode") != "wal"
+        and connection.pragma("journal_mode", "wal") != "wal"
+    ):
+        raise SourceMisconfigured(
+            f"the database {path} cannot have a write-ahead log: is it on a network file system?"
+            " Put it on a local disk"
+        )
+    connection.pragma("synchronous", "full")
+    connection.pragma("cache_size", -16_000)
+    connection.pragma("temp_store", "memory")
+
+
+def migrate(connection: apsw.Connection, failpoint: Callable[[str], None]) -> None:
+    """
+    Bring the tables up to date: each migration in one transaction with its own record.
+
+    Safe with several processes starting at once. Raises SourceMisconfigured if the file is newer than this code.
+    """
+    known = sorted(_migrations())
+    for number, file in known:
+        _apply(connection, number, file, failpoint)
+    rows = connection.execute("select max(number) from schema_version").fetchall()
+    newest = max(int(str(number)) for (number,) in rows)
+    if newest > known[-1][0]:
+        raise SourceMisconfigured(
+            f"the database was made by a newer Headgate (schema {newest}, this one knows {known[-1][0]}):"
+            " update Headgate, or name another database in HEADGATE_DATABASE_URL"
+        )
+
+
+def _migrations() -> list[tuple[int, Path]]:
+    names = ((_NUMBERED.match(file.name), file) for file in MIGRATIONS.iterdir())
+    return [(int(name[1]), file) for name, file in names if name]
+
+
+def _apply(
+    connection: apsw.Connection, number: int, file: Path, failpoint: Callable[[str], None]
+) -> None:
+    connection.execute("begin immediate")
+    try:
+        connection.execute(
+            "create table if not exists schema_version"
+            " (number integer primary key, applied_at integer not null)"
+        )
+        if not connection.execute(
+            "select 1 from schema_version where number = ?", (number,)
+        ).fetchone():
+            connection.execute(file.read_text(encoding="utf-8"))
+            failpoint("migration")
+            connection.execute(
+                "insert into schema_version values (?, cast(unixepoch('subsec') * 1e6 as integer))",
+                (number,),
+            )
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise

@@ -1,0 +1,60 @@
+"""
+Named SQL beside the code that speaks it: `claim.sql` holds the statements of `claim.py`.
+
+A statement begins with `-- name: promise`. Where the engines differ, a form of its own follows as
+`-- name (postgres): promise`. Placeholders are ?1 ... ?n; for PostgreSQL they become $1 ... $n.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_HEAD = re.compile(r"^-- (?P<name>[a-z_0-9]+)(?: \((?P<engine>sqlite|postgres)\))?:", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"\?(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement in its form for each engine."""
+
+    name: str
+    sqlite: str
+    postgres: str
+
+
+class Statements:
+    """The statements of one file, as attributes."""
+
+    def __init__(self, path: Path) -> None:
+        self._statements = parse(path.read_text(encoding="utf-8"))
+
+    def __getattr__(self, name: str) -> Statement:
+        try:
+            return self._statements[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def beside(python_file: str) -> Statements:
+    """The statements in the .sql file of the same name as a module: `SQL = beside(__file__)`."""
+    return Statements(Path(python_file).with_suffix(".sql"))
+
+
+def parse(text: str) -> dict[str, Statement]:
+    """Read the statements of one file by name."""
+    forms: dict[str, dict[str, str]] = {}
+    heads = list(_HEAD.finditer(text))
+    for head, following in zip(heads, [*heads[1:], None], strict=True):
+        block = text[head.start() : following.start() if following else None]
+        body = " ".join(line for line in block.splitlines() if not line.startswith("--"))
+        engine = head["engine"] or "shared"
+        forms.setdefault(head["name"], {})[engine] = " ".join(body.split()).rstrip(";")
+    return {name: _statement(name, by_engine) for name, by_engine in forms.items()}
+
+
+def _statement(name: str, forms: dict[str, str]) -> Statement:
+    sqlite = forms.get("sqlite", forms.get("shared", ""))
+    postgres = forms.get("postgres", forms.get("shared", ""))
+    return Statement(name, sqlite, _PLACEHOLDER.sub(r"$\1", postgres))
