@@ -1,0 +1,44 @@
+"""The outermost layer: it opens the backend before the first request, then lets in who may come in."""
+
+from __future__ import annotations
+
+import threading
+from typing import cast
+
+from starlette.datastructures import State
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from headgate.api.backend import Backend, OpenBackend
+from headgate.api.problems import answer
+from headgate.core.errors import HeadgateError
+
+_opening = threading.Lock()
+
+
+class Front:
+    """Opens on demand: under a lifespan it was opened before; without one (a bare TestClient) it is opened here."""
+
+    def __init__(self, app: ASGIApp, *, open_backend: OpenBackend, state: State) -> None:
+        self._app = app
+        self._open = open_backend
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                opened(self._state, self._open)
+            except HeadgateError as error:
+                await answer(error, scope["path"])(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def opened(state: State, open_backend: OpenBackend) -> Backend:
+    """The backend, opened once for all loops and threads."""
+    backend = state._state.get("backend")
+    if backend is None:
+        with _opening:
+            backend = state._state.get("backend")
+            if backend is None:
+                backend = state.backend = open_backend()
+    return cast("Backend", backend)

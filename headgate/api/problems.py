@@ -1,0 +1,70 @@
+"""
+The one place that turns an error into an answer: FastAPI's `detail` for the two public endpoints,
+problem details (RFC 9457) with a JSON pointer (RFC 6901) for each bad field under /v1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headgate.core.errors import HeadgateError, InvalidInput, NotAllowed, Unavailable
+
+
+def answer(error: HeadgateError, path: str) -> Response:
+    """The answer to a request for `path` that ended in this error."""
+    if path.startswith("/v1"):
+        return _response(error, problem(error), "application/problem+json")
+    return _response(error, {"detail": _detail(error)}, "application/json")
+
+
+def problem(error: HeadgateError) -> dict[str, Any]:
+    """An error as problem details."""
+    body: dict[str, Any] = {
+        "type": f"urn:headgate:problem:{error.code}",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.message,
+        "code": error.code,
+    }
+    if isinstance(error, InvalidInput):
+        body["errors"] = [
+            {"pointer": _pointer(e.where), "detail": e.message, "code": e.kind}
+            for e in error.errors
+        ]
+    return body
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """The handler that the application registers for HeadgateError."""
+    assert isinstance(error, HeadgateError)
+    return answer(error, request.url.path)
+
+
+def _detail(error: HeadgateError) -> Any:
+    if not isinstance(error, InvalidInput):
+        return error.message
+    return [{"type": e.kind, "loc": ["body", *e.where], "msg": e.message} for e in error.errors]
+
+
+def _response(error: HeadgateError, body: Any, media_type: str) -> Response:
+    return Response(
+        msgspec.json.encode(body), error.status, headers=_headers(error), media_type=media_type
+    )
+
+
+def _headers(error: HeadgateError) -> Mapping[str, str]:
+    if isinstance(error, NotAllowed):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, Unavailable):
+        return {"Retry-After": str(error.retry_after_s)}
+    return {}
+
+
+def _pointer(where: tuple[str | int, ...]) -> str:
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in where)

@@ -1,0 +1,165 @@
+"""The verbs of Headgate: submit, status, batches. Read this first; routes and commands call nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from headgate.core.clock import Clock
+from headgate.core.errors import FieldError, InvalidInput, NotFound, TooLarge
+from headgate.core.ids import Id, first_wrong
+from headgate.core.model import Priority, SourceSpec
+from headgate.core.slicing import Chunk, batch_count, chunks
+from headgate.store.commands.accept import ChunkRow, Submission, accept
+from headgate.store.engine import Engine
+from headgate.store.queries import status as status_query
+from headgate.store.queries.status import BatchView, IngestionView
+
+LARGE = 5_000
+"""From so many ids on, a list is prepared on a thread, so that it holds nobody else up."""
+
+DEFAULT_CLIENT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one submission may be."""
+
+    max_ids: int = 1_000_000
+
+
+class Service:
+    """Everything that can be asked of Headgate, over one store."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Clock,
+        sources: Mapping[str, SourceSpec],
+        default_source: str,
+        limits: Limits = Limits(),
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._sources = sources
+        self._default_source = default_source
+        self._limits = limits
+        self._entropy = entropy
+
+    async def submit(
+        self,
+        ids: Sequence[Id],
+        *,
+        priority: Priority = Priority.MEDIUM,
+        source: str | None = None,
+        client: str = DEFAULT_CLIENT,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """
+        Accept a list of ids and return the ingestion's id, once it is durable.
+
+        Raises InvalidInput (at most 20 errors), TooLarge, KeyReused, Unavailable; nothing is stored then.
+        """
+        spec = self._source(source)
+        self._check(spec, ids)
+        ingestion_id = uuid7(self._clock.read().wall_us, self._entropy(10))
+        prepare = partial(_submission, ingestion_id, spec, ids, priority, client, idempotency_key)
+        submission = await asyncio.to_thread(prepare) if len(ids) > LARGE else prepare()
+        return await self._engine.run(accept, submission)
+
+    async def status(self, ingestion_id: str, *, client: str = DEFAULT_CLIENT) -> IngestionView:
+        """One ingestion of a client. Raises NotFound."""
+        view = await self._engine.read(status_query.ingestion, ingestion_id, client=client)
+        if view is None:
+            raise NotFound("there is no ingestion with this id")
+        return view
+
+    async def ready(self) -> None:
+        """Return if the store answers. Raises Unavailable."""
+        await self._engine.read(status_query.ingestion, "", client="")
+
+    async def batches(
+        self, of: IngestionView, *, first: int = 0, most: int = 1_000
+    ) -> list[BatchView]:
+        """A page of an ingestion's batches in order, from number `first` on."""
+        return await self._engine.read(status_query.batches, of, first=first, most=most)
+
+    def _source(self, name: str | None) -> SourceSpec:
+        spec = self._sources.get(name or self._default_source)
+        if spec is None:
+            known = ", ".join(sorted(self._sources))
+            raise InvalidInput(
+                FieldError(("source",), f"there is no source {name!r}; known: {known}")
+            )
+        return spec
+
+    def _check(self, spec: SourceSpec, ids: Sequence[Id]) -> None:
+        if not ids:
+            raise InvalidInput(
+                FieldError(
+                    ("ids",),
+                    "List should have at least 1 item after validation, not 0",
+                    "too_short",
+                )
+            )
+        if len(ids) > self._limits.max_ids:
+            raise TooLarge(
+                f"{len(ids)} ids are more than the {self._limits.max_ids} that one ingestion may have:"
+                " hand them in as several"
+            )
+        wrong = first_wrong(spec.ids, ids)
+        if wrong:
+            raise InvalidInput(
+                *(FieldError(("ids", position), message) for position, message in wrong)
+            )
+
+
+def _submission(
+    ingestion_id: str,
+    spec: SourceSpec,
+    ids: Sequence[Id],
+    priority: Priority,
+    client: str,
+    idempotency_key: str | None,
+) -> Submission:
+    size = spec.rules.batch_size
+    cut = list(chunks(ids, size))
+    return Submission(
+        ingestion_id=ingestion_id,
+        client=client,
+        source=spec.name,
+        priority=priority,
+        size=size,
+        id_count=len(ids),
+        distinct_count=sum(chunk.distinct for chunk in cut),
+        batch_count=batch_count(len(ids), size),
+        chunks=[_row(chunk) for chunk in cut],
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint(spec.name, priority, ids) if idempotency_key else None,
+    )
+
+
+def _row(chunk: Chunk) -> ChunkRow:
+    repeats = msgspec.json.encode(chunk.repeats) if chunk.repeats else None
+    return ChunkRow(chunk.start, chunk.distinct, repeats, msgspec.json.encode(chunk.ids))
+
+
+def fingerprint(source: str, priority: Priority, ids: Sequence[Id]) -> bytes:
+    """Tell two submissions under one idempotency key apart: SHA-256 of source, priority and ids."""
+    return hashlib.sha256(msgspec.json.encode([source, priority, ids])).digest()
+
+
+def uuid7(wall_us: int, chance: bytes) -> str:
+    """A UUID of version 7 (RFC 9562): wall time in milliseconds, then 74 random bits of ten bytes of chance."""
+    millis = (wall_us // 1_000).to_bytes(6, "big").hex()
+    random = (int.from_bytes(chance, "big") & ~(0xF << 76) | 0x7 << 76) & ~(0x3 << 62) | 0x2 << 62
+    tail = f"{random:020x}"
+    return f"{millis[:8]}-{millis[8:]}-{tail[:4]}-{tail[4:8]}-{tail[8:]}"

@@ -1,0 +1,76 @@
+"""Facts -> log lines: the only place that decides level and wording.
+
+Nothing of a body, a header or a secret is in a fact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from headgate.core import facts
+from headgate.core.facts import Fact
+
+LEVELS: dict[type[Fact], tuple[int, str]] = {
+    facts.IngestionAccepted: (logging.DEBUG, "ingestion accepted"),
+    facts.BatchClaimed: (logging.DEBUG, "batch claimed"),
+    facts.BatchEnded: (logging.DEBUG, "batch ended"),
+    facts.BatchReturned: (logging.INFO, "batch goes back to its place in the line"),
+    facts.LeaseLost: (logging.WARNING, "lease lost: what this worker brought is not stored"),
+    facts.BatchRescued: (logging.WARNING, "batch of a lost worker taken back"),
+    facts.SourcePaused: (logging.WARNING, "source paused"),
+    facts.SourceClosed: (logging.ERROR, "source closed but for one probe at a time"),
+    facts.SourceOpened: (logging.INFO, "source answers again"),
+    facts.IngestionCancelled: (logging.INFO, "ingestion cancelled"),
+    facts.QuotaChanged: (logging.WARNING, "quota changed by the configuration of this process"),
+    facts.TimeUnwatched: (logging.WARNING, "nobody watched the time; the wall clock is believed"),
+    facts.LoopFailed: (logging.ERROR, "a loop met an error and goes on"),
+}
+
+
+def configure_logging(*, json: bool, level: str) -> None:
+    """Set up the log: lines for people, or JSON for machines, on standard error."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Telemetry:
+    """An observer of facts."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger("headgate")
+
+    def __call__(self, fact: Fact) -> None:
+        level, words = LEVELS[type(fact)]
+        if level > logging.DEBUG or self._log.is_enabled_for(level):
+            self._log.log(level, words, **_details(fact))
+
+    def say(self, words: str, **details: object) -> None:
+        """A line about the process itself."""
+        self._log.warning(words, **details)
+
+
+def _details(fact: Fact) -> dict[str, Any]:
+    values = {field.name: getattr(fact, field.name) for field in dataclasses.fields(fact)}
+    return {name: _shown(value) for name, value in values.items()}
+
+
+def _shown(value: object) -> object:
+    return f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else value
