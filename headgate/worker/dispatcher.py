@@ -1,0 +1,151 @@
+"""One lane per source: claim what is next, call, settle; between two claims sleep exactly as long as told.
+
+A slow or closed source never holds up another: lanes share nothing but the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from headgate.core.clock import Clock
+from headgate.core.errors import Unavailable
+from headgate.core.facts import Fact, LoopFailed
+from headgate.core.model import Claim, SourceSpec
+from headgate.core.outcome import Failed, Outcome, Unsent
+from headgate.core.quota import Wait
+from headgate.core.retry import next_step
+from headgate.sources.base import Source, TooLate
+from headgate.store.commands.claim import Claims, Idle, claim
+from headgate.store.commands.settle import settle
+from headgate.store.engine import Engine, Failpoint, WorkerId
+from headgate.worker.wire import GrantedWire
+
+POLL_US = 5_000_000
+"""How long a lane sleeps when it was told nothing: a lost hint costs this much."""
+
+AGAIN_S = 1.0
+"""How soon the store is asked again after it could not answer."""
+
+MOST_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every lane works with; chance and time come from outside."""
+
+    engine: Engine
+    clock: Clock
+    worker: WorkerId
+    observe: Callable[[Fact], None]
+    jitter: Callable[[], float]
+    failpoint: Failpoint
+
+
+class Lane:
+    """The work on one source."""
+
+    def __init__(self, spec: SourceSpec, source: Source, tools: Tools) -> None:
+        self._spec = spec
+        self._source = source
+        self._tools = tools
+        self._stopping = False
+        self._calls: dict[asyncio.Task[None], Claim] = {}
+
+    @property
+    def name(self) -> str:
+        return self._spec.name
+
+    @property
+    def held(self) -> list[Claim]:
+        """The claims that this lane works on: their leases have to be kept."""
+        return list(self._calls.values())
+
+    def stop(self) -> None:
+        """Begin no new call; what is on the wire goes on. From any thread or signal handler of this process."""
+        self._stopping = True
+        self._tools.engine.wakes.wake(self._spec.name)
+
+    async def finished(self) -> None:
+        """Return when no call is running any more."""
+        while self._calls:
+            await asyncio.wait(self._calls)
+
+    async def run(self) -> None:
+        """Dispatch until told to stop."""
+        while not self._stopping:
+            try:
+                sleep_us = await self._dispatch()
+            except Unavailable:
+                sleep_us = int(AGAIN_S * 1_000_000)
+            except Exception as error:
+                self._tools.observe(LoopFailed(f"dispatcher of {self._spec.name}", error))
+                sleep_us = int(AGAIN_S * 1_000_000)
+            if sleep_us and not self._stopping:
+                await self._tools.engine.wakes.next(self._spec.name, timeout_us=sleep_us)
+
+    async def _dispatch(self) -> int:
+        """Claim once and begin what was granted; returns how long to sleep before the next claim."""
+        asked_us = self._tools.clock.boot_us()
+        match await self._tools.engine.run(
+            claim, self._spec.name, worker=self._tools.worker, most=MOST_AT_ONCE
+        ):
+            case Idle():
+                return POLL_US
+            case Wait(for_us):
+                return POLL_US if for_us is None else min(for_us, POLL_US)
+            case Claims(claims):
+                got_us = self._tools.clock.boot_us()
+                self._tools.failpoint("claimed")
+                for each in claims:
+                    self._begin(each, asked_us, got_us)
+                return 0
+            case _ as never:
+                assert_never(never)
+
+    def _begin(self, claimed: Claim, asked_us: int, got_us: int) -> None:
+        wire = GrantedWire(
+            claimed,
+            clock=self._tools.clock,
+            asked_us=asked_us,
+            got_us=got_us,
+            stopping=lambda: self._stopping,
+        )
+        task = asyncio.create_task(self._work_on(claimed, wire))
+        self._calls[task] = claimed
+        task.add_done_callback(self._calls.pop)
+
+    async def _work_on(self, claimed: Claim, wire: GrantedWire) -> None:
+        """Fetch what is to do in one batch and record what it came to."""
+        outcome = await self._fetch(claimed, wire)
+        self._tools.failpoint("called")
+        step = next_step(
+            outcome,
+            asked=len(claimed.ids),
+            attempt=claimed.attempt,
+            policy=self._spec.retry,
+            jitter=self._tools.jitter(),
+        )
+        while True:
+            try:
+                await self._tools.engine.run(
+                    settle, claimed, step, wire.report(), policy=self._spec.retry
+                )
+            except Unavailable:
+                await asyncio.sleep(AGAIN_S)
+            except Exception as error:
+                self._tools.observe(LoopFailed(f"settling a batch of {self._spec.name}", error))
+                return  # its lease runs out, and it is rescued
+            else:
+                return
+
+    async def _fetch(self, claimed: Claim, wire: GrantedWire) -> Outcome:
+        try:
+            return await self._source.fetch(claimed.ids, wire)
+        except TooLate:
+            return Unsent()
+        except Exception as error:
+            self._tools.observe(LoopFailed(f"source {self._spec.name}", error))
+            return Failed(f"the source's code raised {type(error).__name__}")

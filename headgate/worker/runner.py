@@ -1,0 +1,115 @@
+"""Owns every task of the worker: starts them, stops them at SIGTERM or at the end of the lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+from headgate.core.model import Claim, SourceSpec
+from headgate.sources.base import Source
+from headgate.worker.dispatcher import Lane, Tools
+from headgate.worker.keeper import RENEW_S, RESCUE_S, Keeper, every
+
+WATCH_S = 0.05
+ALONE_S = 1.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Worker:
+    """Everything that happens in the background of one process."""
+
+    def __init__(
+        self,
+        sources: Sequence[tuple[SourceSpec, Source]],
+        tools: Tools,
+        *,
+        others: Callable[[], bool],
+        data_version: Callable[[], int],
+    ) -> None:
+        """`others`: whether another process has the store open; `data_version`: a number that its commits change."""
+        self._tools = tools
+        self._sources = [source for _, source in sources]
+        self._lanes = [Lane(spec, source, tools) for spec, source in sources]
+        self._keeper = Keeper(tools.engine, worker=tools.worker, held=self._held)
+        self._others = others
+        self._data_version = data_version
+        self._tasks: list[asyncio.Task[None]] = []
+        self._found_handlers: Mapping[signal.Signals, Any] = {}
+
+    def start(self) -> None:
+        """Begin to dispatch, in the running loop."""
+        self._wrap_signals()
+        observe = self._tools.observe
+        loops: list[Coroutine[Any, Any, None]] = [
+            every(RENEW_S, self._keeper.renew, name="renewal of leases", observe=observe),
+            every(RESCUE_S, self._keeper.rescue, name="rescue", observe=observe),
+            self._watch(),
+            *(lane.run() for lane in self._lanes),
+        ]
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
+
+    async def stop(self) -> None:
+        """Begin no new call, let the running ones finish and settle, then end every task."""
+        self._stop_dispatching()
+        self._unwrap_signals()
+        for lane in self._lanes:
+            await lane.finished()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for source in self._sources:
+            await source.close()
+
+    def _held(self) -> list[Claim]:
+        return [claim for lane in self._lanes for claim in lane.held]
+
+    def _stop_dispatching(self) -> None:
+        for lane in self._lanes:
+            lane.stop()
+
+    async def _watch(self) -> None:
+        """Notice the commits of other processes; alone on the store, look only once a second whether one came."""
+        seen = self._data_version()
+        while True:
+            if not self._others():
+                await asyncio.sleep(ALONE_S)
+                continue
+            for _ in range(int(ALONE_S / WATCH_S)):
+                await asyncio.sleep(WATCH_S)
+                version = self._data_version()
+                if version != seen:
+                    seen = version
+                    self._wake_all()
+
+    def _wake_all(self) -> None:
+        for lane in self._lanes:
+            self._tools.engine.wakes.wake(lane.name)
+
+    # -- signals -------------------------------------------------------------------------------------------
+
+    def _wrap_signals(self) -> None:
+        """Dispatching stops at the signal itself: under uvicorn the lifespan ends only after the last slow request."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._found_handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stop_dispatching()
+        found = self._found_handlers.get(signal.Signals(number))
+        if callable(found):
+            found(number, frame)
+        elif found == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    def _unwrap_signals(self) -> None:
+        for number, found in self._found_handlers.items():
+            if signal.getsignal(number) == self._on_signal:
+                signal.signal(number, found)
+        self._found_handlers = {}
