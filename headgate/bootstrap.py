@@ -1,0 +1,114 @@
+"""The only place that picks concrete classes and wires them: configuration in, one process's parts out."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable, Mapping
+from typing import assert_never
+
+from fastapi import FastAPI
+
+from headgate.api.app import create_app
+from headgate.api.backend import Access
+from headgate.clock import HostClock
+from headgate.service import Limits, Service
+from headgate.settings import Configuration, ConfiguredSource, load
+from headgate.sources.base import Source
+from headgate.sources.http import HttpSource
+from headgate.sources.http_options import HttpOptions
+from headgate.sources.simulated import SimulatedOptions, SimulatedSource
+from headgate.store.commands.configure import configure
+from headgate.store.sqlite import SqliteEngine
+from headgate.telemetry import Telemetry, configure_logging
+from headgate.worker.dispatcher import Tools
+from headgate.worker.runner import Worker
+
+
+class Gate:
+    """One process, opened: the service and, once started, the worker behind it."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        settings = configuration.settings
+        clock = HostClock()
+        self._telemetry = Telemetry()
+        reached = failpoint(os.environ)
+        self._engine = SqliteEngine(
+            configuration.database,
+            clock=clock,
+            observe=self._telemetry,
+            failpoint=reached,
+        )
+        self.service = Service(
+            self._engine,
+            clock=clock,
+            sources={source.spec.name: source.spec for source in configuration.sources},
+            default_source=configuration.default_source,
+            limits=Limits(max_ids=settings.max_ids),
+        )
+        self.access = Access(max_body_bytes=settings.max_body_bytes)
+        self._configuration = configuration
+        self._worker = Worker(
+            [(source.spec, _source(source)) for source in configuration.sources],
+            Tools(
+                engine=self._engine,
+                clock=clock,
+                worker=self._engine.presence.worker,
+                observe=self._telemetry,
+                jitter=random.random,
+                failpoint=reached,
+            ),
+            others=self._engine.presence.others,
+            data_version=self._engine.data_version,
+        )
+
+    async def start(self) -> None:
+        """Put the configuration in force and begin to dispatch."""
+        specs = [source.spec for source in self._configuration.sources]
+        await self._engine.run(configure, specs, self._configuration.quotas)
+        if self._configuration.settings.worker:
+            self._worker.start()
+
+    async def stop(self) -> None:
+        """Begin no new call, let running ones finish, and close the store."""
+        await self._worker.stop()
+        await self._engine.close()
+
+
+def _source(configured: ConfiguredSource) -> Source:
+    match configured.options:
+        case SimulatedOptions() as options:
+            return SimulatedSource(options)
+        case HttpOptions() as options:
+            return HttpSource(options, concurrency=configured.spec.rules.concurrency)
+        case _:
+            assert_never(configured.options)
+
+
+def open_gate(environ: Mapping[str, str], flags: Mapping[str, object]) -> Gate:
+    """Read the configuration and open what it names. Raises SourceMisconfigured with every mistake."""
+    configuration = load(environ, flags=flags)
+    settings = configuration.settings
+    configure_logging(json=settings.log_format == "json", level=settings.log_level)
+    return Gate(configuration)
+
+
+def make_app(flags: Mapping[str, object] | None = None) -> FastAPI:
+    """The application of this process's environment; nothing is read or opened before it is used."""
+    return create_app(lambda: open_gate(os.environ, flags or {}))
+
+
+def failpoint(environ: Mapping[str, str]) -> Callable[[str], None]:
+    """`HEADGATE_FAILPOINT=name` or `name:3`, for tests: the process ends there, as by a power cut, the third time."""
+    name, _, nth = environ.get("HEADGATE_FAILPOINT", "").partition(":")
+    left = int(nth or 1)
+
+    def reached(here: str) -> None:
+        nonlocal left
+        if here == name:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached if name else lambda _: None

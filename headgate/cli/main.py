@@ -1,0 +1,70 @@
+"""`headgate serve | check | version`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from headgate import __version__
+from headgate.cli import serve as serving
+from headgate.core.errors import SourceMisconfigured
+from headgate.settings import load
+
+app = typer.Typer(
+    name="headgate",
+    help="Pull records by id from rate-limited APIs: durable, prioritised, never over quota.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # a traceback must not show what a secret is
+)
+
+Host = Annotated[str | None, typer.Option(help="The address to listen on [default: 127.0.0.1].")]
+Port = Annotated[int | None, typer.Option(help="The port to listen on [default: 8000, or $PORT].")]
+Config = Annotated[
+    str | None, typer.Option(help="The file that names sources [default: ./headgate.toml, if there is one].")
+]
+Open = Annotated[
+    bool, typer.Option("--insecure-no-auth", help="Serve a public address without any API key.")
+]
+
+
+@app.command()
+def serve(
+    host: Host = None, port: Port = None, config: Config = None, insecure_no_auth: Open = False
+) -> None:
+    """Serve the API, the page and the worker in one process."""
+    flags = _given(host=host, port=port, config=config)
+    serving.serve(load(os.environ, flags=flags), flags, open_to_all=insecure_no_auth)
+
+
+@app.command()
+def check(config: Config = None) -> None:
+    """Find every mistake in the configuration and say where it is and what to do."""
+    found = load(os.environ, flags=_given(config=config))
+    typer.echo(f"good: {len(found.sources)} source(s), the default is {found.default_source}")
+    for source in found.sources:
+        typer.echo(f"  {source.spec.name} ({source.type})")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"headgate {__version__}")
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: mistakes in the configuration are said one a line, and end with exit code 2."""
+    try:
+        app(arguments)
+    except SourceMisconfigured as error:
+        for mistake in error.mistakes:
+            typer.echo(f"headgate: {mistake}", err=True)
+        sys.exit(2)
+
+
+def _given(**flags: object) -> dict[str, object]:
+    return {name: value for name, value in flags.items() if value is not None}
