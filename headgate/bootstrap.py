@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import random
 import signal
@@ -11,10 +12,10 @@ from typing import assert_never
 from fastapi import FastAPI
 
 from headgate.api.app import create_app
-from headgate.api.backend import Access
+from headgate.api.backend import Access, SourceCard
 from headgate.clock import HostClock
 from headgate.service import Limits, Service
-from headgate.settings import Configuration, ConfiguredSource, load
+from headgate.settings import Configuration, ConfiguredSource, Settings, load
 from headgate.sources.base import Source
 from headgate.sources.http import HttpSource
 from headgate.sources.http_options import HttpOptions
@@ -25,11 +26,14 @@ from headgate.telemetry import Telemetry, configure_logging
 from headgate.worker.dispatcher import Tools
 from headgate.worker.runner import Worker
 
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "testserver")
+
 
 class Gate:
     """One process, opened: the service and, once started, the worker behind it."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, *, bound_host: str | None = None) -> None:
+        """`bound_host`: the address that we listen on ourselves; None where the server does not tell."""
         settings = configuration.settings
         clock = HostClock()
         self._telemetry = Telemetry()
@@ -47,7 +51,13 @@ class Gate:
             default_source=configuration.default_source,
             limits=Limits(max_ids=settings.max_ids),
         )
-        self.access = Access(max_body_bytes=settings.max_body_bytes)
+        self.access = _access(settings, bound_host)
+        self.cards = {
+            source.spec.name: SourceCard(
+                source.type, source.spec.name == configuration.default_source
+            )
+            for source in configuration.sources
+        }
         self._configuration = configuration
         self._worker = Worker(
             [(source.spec, _source(source)) for source in configuration.sources],
@@ -67,13 +77,42 @@ class Gate:
         """Put the configuration in force and begin to dispatch."""
         specs = [source.spec for source in self._configuration.sources]
         await self._engine.run(configure, specs, self._configuration.quotas)
+        if not self.access.api_keys and not self.access.allowed_hosts:
+            self.say(
+                "no API key is set: whoever can reach this address may use it (HEADGATE_API_KEYS)"
+            )
         if self._configuration.settings.worker:
             self._worker.start()
+
+    def say(self, words: str) -> None:
+        self._telemetry.say(words)
 
     async def stop(self) -> None:
         """Begin no new call, let running ones finish, and close the store."""
         await self._worker.stop()
         await self._engine.close()
+
+
+def _access(settings: Settings, bound_host: str | None) -> Access:
+    hosts = tuple(host.lower() for host in settings.allowed_hosts)
+    if not hosts and bound_host is not None and is_loopback(bound_host):
+        hosts = (*LOOPBACK_NAMES, bound_host.lower())
+    return Access(
+        api_keys=tuple(key.get_secret_value() for key in settings.api_keys),
+        cors_origins=tuple(settings.cors_origins),
+        allowed_hosts=hosts,
+        max_body_bytes=settings.max_body_bytes,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _source(configured: ConfiguredSource) -> Source:
@@ -86,17 +125,21 @@ def _source(configured: ConfiguredSource) -> Source:
             assert_never(configured.options)
 
 
-def open_gate(environ: Mapping[str, str], flags: Mapping[str, object]) -> Gate:
+def open_gate(
+    environ: Mapping[str, str], flags: Mapping[str, object], *, bound_host: str | None = None
+) -> Gate:
     """Read the configuration and open what it names. Raises SourceMisconfigured with every mistake."""
     configuration = load(environ, flags=flags)
     settings = configuration.settings
     configure_logging(json=settings.log_format == "json", level=settings.log_level)
-    return Gate(configuration)
+    return Gate(configuration, bound_host=bound_host)
 
 
-def make_app(flags: Mapping[str, object] | None = None) -> FastAPI:
+def make_app(
+    flags: Mapping[str, object] | None = None, *, bound_host: str | None = None
+) -> FastAPI:
     """The application of this process's environment; nothing is read or opened before it is used."""
-    return create_app(lambda: open_gate(os.environ, flags or {}))
+    return create_app(lambda: open_gate(os.environ, flags or {}, bound_host=bound_host))
 
 
 def failpoint(environ: Mapping[str, str]) -> Callable[[str], None]:

@@ -1,4 +1,7 @@
-"""The verbs of Headgate: submit, status, batches. Read this first; routes and commands call nothing else."""
+"""The verbs of Headgate: submit, status, batches, records, list, cancel, forecast, sources.
+
+Read this first. Routes call nothing else; each verb is one command or one query of the store.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,21 @@ import msgspec
 from headgate.core.clock import Clock
 from headgate.core.errors import FieldError, InvalidInput, NotFound, TooLarge
 from headgate.core.ids import Id, first_wrong
-from headgate.core.model import Priority, SourceSpec
+from headgate.core.model import Priority, SourceSpec, Status
 from headgate.core.slicing import Chunk, batch_count, chunks
 from headgate.store.commands.accept import ChunkRow, Submission, accept
+from headgate.store.commands.cancel import cancel
 from headgate.store.engine import Engine
+from headgate.store.queries import begun as begun_query
+from headgate.store.queries import forecast as forecast_query
+from headgate.store.queries import listing
+from headgate.store.queries import records as records_query
+from headgate.store.queries import sources as sources_query
 from headgate.store.queries import status as status_query
+from headgate.store.queries.begun import BegunView
+from headgate.store.queries.forecast import Outlook
+from headgate.store.queries.records import RecordView
+from headgate.store.queries.sources import CallView, SourceView
 from headgate.store.queries.status import BatchView, IngestionView
 
 LARGE = 5_000
@@ -63,8 +76,7 @@ class Service:
         client: str = DEFAULT_CLIENT,
         idempotency_key: str | None = None,
     ) -> str:
-        """
-        Accept a list of ids and return the ingestion's id, once it is durable.
+        """Accept a list of ids and return the ingestion's id, once it is durable.
 
         Raises InvalidInput (at most 20 errors), TooLarge, KeyReused, Unavailable; nothing is stored then.
         """
@@ -81,6 +93,67 @@ class Service:
         if view is None:
             raise NotFound("there is no ingestion with this id")
         return view
+
+    async def cancel(self, ingestion_id: str, *, client: str = DEFAULT_CLIENT) -> int:
+        """Begin nothing more for an ingestion; returns how many of its batches are still in flight.
+
+        Raises NotFound, or Conflict if it has ended.
+        """
+        return await self._engine.run(cancel, ingestion_id, client=client)
+
+    async def outlook(self, of: IngestionView) -> Outlook | None:
+        """When an ingestion will start and be done, and what it waits for; None once it has ended."""
+        return await self._engine.read(forecast_query.outlook, of)
+
+    async def ingestions(
+        self,
+        *,
+        client: str = DEFAULT_CLIENT,
+        before: int = listing.NEWEST,
+        source: str | None = None,
+        priority: Priority | None = None,
+        status: Status | None = None,
+        most: int = 100,
+    ) -> list[IngestionView]:
+        """A page of a client's ingestions, newest first, accepted before sequence number `before`."""
+        return await self._engine.read(
+            listing.ingestions,
+            client=client,
+            before=before,
+            source=source,
+            priority=priority,
+            status=status,
+            most=most,
+        )
+
+    async def records(
+        self, of: IngestionView, *, first: int = 0, most: int = 1_000
+    ) -> list[RecordView]:
+        """A page of an ingestion's records in the order of its list, from position `first` on; also while it runs."""
+        return await self._engine.read(records_query.records, of, first=first, most=most)
+
+    async def begun(
+        self, of: IngestionView, *, first: int = 0, most: int = 1_000
+    ) -> dict[int, BegunView]:
+        """More about the begun ones of a page of batches, by number."""
+        return await self._engine.read(begun_query.begun, of, first=first, most=most)
+
+    async def sources(self) -> list[SourceView]:
+        """Every source that was ever configured, live."""
+        return await self._engine.read(sources_query.sources)
+
+    async def source(self, name: str) -> SourceView:
+        """One source, live. Raises NotFound."""
+        view = await self._engine.read(sources_query.source, name)
+        if view is None:
+            raise NotFound("there is no source with this name")
+        return view
+
+    async def calls(
+        self, name: str, *, client: str = DEFAULT_CLIENT, most: int = 50
+    ) -> list[CallView]:
+        """The newest calls of a source, newest first; only the client's own ingestions are named."""
+        return await self._engine.read(sources_query.calls, name, client=client, most=most)
 
     async def ready(self) -> None:
         """Return if the store answers. Raises Unavailable."""

@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
 
 from headgate import __version__
-from headgate.api import health, seed
+from headgate.api import health, ingestions, records, seed, sources
 from headgate.api.backend import OpenBackend
+from headgate.api.docs import describe
 from headgate.api.front import Front, opened
-from headgate.api.problems import on_error
+from headgate.api.problems import on_error, on_http_error, on_invalid
 from headgate.core.errors import HeadgateError
 
 
@@ -36,6 +39,11 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
         lifespan=lifespan,
     )
     app.router.routes.extend([*seed.ROUTES, *health.ROUTES])
+    for router in (ingestions.router, records.router, sources.router):
+        app.include_router(router)
+    describe(app)
     app.add_exception_handler(HeadgateError, on_error)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http_error)
     app.add_middleware(Front, open_backend=open_backend, state=app.state)
     return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -21,14 +21,28 @@ class Access:
     max_body_bytes: int = 64 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class SourceCard:
+    """What this process's configuration says of a source, for people."""
+
+    type: str
+    default: bool
+
+
 class Backend(Protocol):
     """One process's parts, opened."""
+
+    @property
+    def cards(self) -> Mapping[str, SourceCard]: ...
 
     @property
     def service(self) -> Service: ...
 
     @property
     def access(self) -> Access: ...
+
+    def say(self, words: str) -> None:
+        """A loud line about the process."""
 
     async def start(self) -> None:
         """Begin to dispatch."""

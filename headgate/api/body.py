@@ -1,5 +1,4 @@
-"""
-Reading a submission's body: strict, within a limit, and with errors that say where.
+"""Reading a submission's body: strict, within a limit, and with errors that say where.
 
 The usual body is decoded in one pass. Only one that is wrong, or might name a key twice, is looked at again slowly.
 """
@@ -30,8 +29,7 @@ _decode = msgspec.json.Decoder(Submitted).decode
 
 
 async def read_body(request: Request, *, most: int) -> bytes:
-    """
-    The whole body of a JSON request.
+    """The whole body of a JSON request.
 
     Raises TooLarge beyond `most` bytes, InvalidInput for another content type or encoding.
     """
@@ -46,9 +44,8 @@ async def read_body(request: Request, *, most: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def parse(body: bytes) -> Submitted:
-    """
-    Decode a submission.
+def parse(body: bytes, *, strict_keys: bool = False) -> Submitted:
+    """Decode a submission; `strict_keys`: one that we do not know is a mistake.
 
     Raises InvalidInput with at most 20 errors.
     """
@@ -56,9 +53,15 @@ def parse(body: bytes) -> Submitted:
         submitted = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidInput(*_mistakes(body)) from None
-    if _may_repeat_a_key(body, submitted):
-        _load(body)
+    if _has_other_keys(body, submitted):
+        unknown = _load(body).keys() - set(Submitted.__struct_fields__)
+        if strict_keys and unknown:
+            raise InvalidInput(*_unknown_keys(unknown))
     return submitted
+
+
+def source_of(submitted: Submitted) -> str | None:
+    return None if submitted.source is msgspec.UNSET else str(submitted.source)
 
 
 def priority_of(submitted: Submitted) -> Priority:
@@ -97,8 +100,8 @@ def _too_large(most: int) -> TooLarge:
     return TooLarge(f"the body is larger than {most} bytes: hand the ids in as several submissions")
 
 
-def _may_repeat_a_key(body: bytes, submitted: Submitted) -> bool:
-    """Each key brings a colon: as many colons as known keys prove that no key stands twice."""
+def _has_other_keys(body: bytes, submitted: Submitted) -> bool:
+    """Whether a key may be unknown or stand twice: each brings a colon, and so does nothing else but a text."""
     named = 1 + (submitted.priority is not msgspec.UNSET) + (submitted.source is not msgspec.UNSET)
     return body.count(b":") != named
 
@@ -169,6 +172,14 @@ def _id_mistakes(ids: list[Any]) -> Iterator[FieldError]:
         if type(value) is not int and not isinstance(value, str):
             message = "Input should be a valid integer, or a string where the source takes texts"
             yield FieldError(("ids", position), message, "id_type")
+
+
+def _unknown_keys(keys: set[str]) -> list[FieldError]:
+    known = ", ".join(Submitted.__struct_fields__)
+    return [
+        FieldError((key[:80],), f"unknown key: known are {known}", "extra_forbidden")
+        for key in sorted(keys)[:MAX_ERRORS]
+    ]
 
 
 def _priority_mistake() -> FieldError:

@@ -8,6 +8,7 @@ from typing import cast
 from starlette.datastructures import State
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from headgate.api.access import guarded
 from headgate.api.backend import Backend, OpenBackend
 from headgate.api.problems import answer
 from headgate.core.errors import HeadgateError
@@ -22,15 +23,30 @@ class Front:
         self._app = app
         self._open = open_backend
         self._state = state
+        self._guarded: tuple[Backend, ASGIApp] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                opened(self._state, self._open)
-            except HeadgateError as error:
-                await answer(error, scope["path"])(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            app = self._behind_checks()
+        except HeadgateError as error:
+            await answer(error, scope["path"])(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    def _behind_checks(self) -> ASGIApp:
+        backend = self._state._state.get("backend")
+        if backend is None:
+            backend = opened(self._state, self._open)
+            backend.say(
+                "the store was opened by a request: without a lifespan nothing is dispatched"
+                " (serve with uvicorn, or test with `with TestClient(app)`)"
+            )
+        if self._guarded is None or self._guarded[0] is not backend:
+            self._guarded = (backend, guarded(self._app, backend.access))
+        return self._guarded[1]
 
 
 def opened(state: State, open_backend: OpenBackend) -> Backend:

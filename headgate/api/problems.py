@@ -1,5 +1,4 @@
-"""
-The one place that turns an error into an answer: FastAPI's `detail` for the two public endpoints,
+"""The one place that turns an error into an answer: FastAPI's `detail` for the two public endpoints,
 problem details (RFC 9457) with a JSON pointer (RFC 6901) for each bad field under /v1.
 """
 
@@ -10,10 +9,14 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.core.errors import HeadgateError, InvalidInput, NotAllowed, Unavailable
+from headgate.core.errors import FieldError, HeadgateError, InvalidInput, NotAllowed, Unavailable
+from headgate.core.ids import MAX_ERRORS
 
 
 def answer(error: HeadgateError, path: str) -> Response:
@@ -38,6 +41,28 @@ def problem(error: HeadgateError) -> dict[str, Any]:
             for e in error.errors
         ]
     return body
+
+
+async def on_invalid(request: Request, error: Exception) -> Response:
+    """The handler for what FastAPI itself finds wrong with a query, a path or a header."""
+    assert isinstance(error, RequestValidationError)
+    found = [
+        FieldError(tuple(mistake["loc"]), mistake["msg"], mistake["type"])
+        for mistake in error.errors()[:MAX_ERRORS]
+    ]
+    return answer(InvalidInput(*found), request.url.path)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """The handler for what the router refuses: no such route, not this method."""
+    assert isinstance(error, HTTPException)
+    if not request.url.path.startswith("/v1"):
+        return await http_exception_handler(request, error)
+    refused = HeadgateError(str(error.detail))
+    refused.status, refused.code = error.status_code, "http_error"
+    response = answer(refused, request.url.path)
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def on_error(request: Request, error: Exception) -> Response:

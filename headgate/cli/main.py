@@ -25,7 +25,8 @@ app = typer.Typer(
 Host = Annotated[str | None, typer.Option(help="The address to listen on [default: 127.0.0.1].")]
 Port = Annotated[int | None, typer.Option(help="The port to listen on [default: 8000, or $PORT].")]
 Config = Annotated[
-    str | None, typer.Option(help="The file that names sources [default: ./headgate.toml, if there is one].")
+    str | None,
+    typer.Option(help="The file that names sources [default: ./headgate.toml, if there is one]."),
 ]
 Open = Annotated[
     bool, typer.Option("--insecure-no-auth", help="Serve a public address without any API key.")

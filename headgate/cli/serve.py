@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 
 import typer
 import uvicorn
 
-from headgate.bootstrap import make_app
+from headgate.bootstrap import is_loopback, make_app
 from headgate.core.errors import SourceMisconfigured
 from headgate.core.model import SourceSpec
 from headgate.core.units import spoken_window
@@ -28,7 +27,7 @@ def serve(
         )
     typer.echo(first_screen(configuration))
     uvicorn.run(
-        make_app(flags),
+        make_app(flags, bound_host=settings.host),
         host=settings.host,
         port=settings.port,
         log_level="warning",
@@ -54,13 +53,3 @@ def first_screen(configuration: Configuration) -> str:
 def _of(spec: SourceSpec) -> str:
     limits = ", ".join(map(spoken_window, spec.quota.windows)) or "no quota"
     return f"{spec.name}: {limits}, {spec.rules.batch_size} ids a call"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

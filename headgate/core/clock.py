@@ -1,5 +1,4 @@
-"""
-Ledger time: it never runs ahead of real time, and never back.
+"""Ledger time: it never runs ahead of real time, and never back.
 
 now = max(last, reference + offset). The reference is a clock that never steps within one epoch (on one host:
 the boot-time clock, the epoch being the boot id); the offset belongs to the epoch. Where nobody watched the time

@@ -1,9 +1,9 @@
-"""
-The exception tree. An outcome of a call is a value (outcome.py); these are callers' mistakes and our limits.
+"""The exception tree. An outcome of a call is a value (outcome.py); these are callers' mistakes and our limits.
 
 HeadgateError                 .code (stable), .status (HTTP hint), facts as attributes
 ├── InvalidInput        422   the body's shape or values
 ├── NotAllowed          401   no key, or not a known one
+├── Forbidden           403   a host name or a web page that may not
 ├── NotFound            404   unknown, malformed, or somebody else's
 ├── Conflict            409   not possible in the present state
 ├── KeyReused           422   an Idempotency-Key with another body
@@ -58,6 +58,13 @@ class NotAllowed(HeadgateError):
 
     code = "not_allowed"
     status = 401
+
+
+class Forbidden(HeadgateError):
+    """That is not allowed from there."""
+
+    code = "forbidden"
+    status = 403
 
 
 class NotFound(HeadgateError):

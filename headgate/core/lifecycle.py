@@ -1,5 +1,4 @@
-"""
-The legal moves of a batch, and an ingestion's status from its counts. Everything about statuses is here.
+"""The legal moves of a batch, and an ingestion's status from its counts. Everything about statuses is here.
 
 A batch once begun stays `triggered` until it ends: that it waits for a retry, or that a worker holds it, are
 columns of its row and not statuses. An ingestion's status is computed and never stored.
@@ -22,8 +21,7 @@ ENDED = frozenset(status for status, onward in MOVES.items() if not onward)
 
 
 def moved(before: Status, after: Status) -> Status:
-    """
-    Return `after` if a batch may go there from `before`.
+    """Return `after` if a batch may go there from `before`.
 
     Raises Conflict otherwise.
     """

@@ -99,8 +99,7 @@ class SourceSpec:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """
-    A batch taken for a limited time with the grant of one call.
+    """A batch taken for a limited time with the grant of one call.
 
     `ids` are (position, id) pairs still to do in this call. Spans count from the store's answer: the call may
     leave `not_before_us` after it, and is useless `slack_us` after the moment that the claim was asked for.
@@ -130,8 +129,7 @@ class RecordDraft:
 
 @dataclass(frozen=True, slots=True)
 class CallReport:
-    """
-    What the worker saw of a call, as ages in microseconds when it reports.
+    """What the worker saw of a call, as ages in microseconds when it reports.
 
     `sent` False: nothing left the process. `written_ago_us`: since the write returned. `answered_ago_us`: since
     the first byte of the answer.

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """
-    An answer: each record's own bytes by position; ids known to be missing; ids that failed, with the reason.
+    """An answer: each record's own bytes by position; ids known to be missing; ids that failed, with the reason.
 
     Positions asked for and mentioned nowhere are still to do.
     """

@@ -167,6 +167,18 @@ class _Concurrency(_Limit):
         return at + calls * self._latency_us // self._places
 
 
+def usable_share(line: Line) -> float:
+    """How much of a window's limit the rule lets through: W / (W(1 + rho) + what a call occupies)."""
+    return min(
+        (
+            window.span_us / (window.held_us + line.occupies_us)
+            for quota in line.quotas
+            for window in quota.windows
+        ),
+        default=1.0,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """Where an ingestion stands: batches ahead of its next one, when that starts and when its last one ends."""

@@ -1,5 +1,4 @@
-"""
-The quota rule: may a call be granted now, and if not, when.
+"""The quota rule: may a call be granted now, and if not, when.
 
 Theory (docs/quota.md has the proof). An entry i of the ledger is granted at g, counted by the source at an
 instant a that we cannot see, and *occupied until* u, an instant that is certainly not before a. While the
@@ -59,6 +58,11 @@ class Usage:
     out: int = 0
     occupied: Sequence[tuple[int, int]] = ()
 
+    def used(self, window: Window, *, now: int) -> int:
+        """How much of a window's limit is taken at an instant."""
+        horizon = now - window.held_us
+        return self.out + sum(cost for until, cost in self.occupied if until > horizon)
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:
@@ -115,8 +119,7 @@ def shortened(age_us: int) -> int:
 def decide(
     quotas: Sequence[Quota], usages: Sequence[Sequence[Usage]], *, cost: int, now: int
 ) -> Decision:
-    """
-    Say whether a call of `cost` may be granted at `now`, or how long to wait.
+    """Say whether a call of `cost` may be granted at `now`, or how long to wait.
 
     `usages[i][j]` is what window j of quota i is charged with. A wait is the least that can be enough: asking
     again after it, with nothing new in the ledger, is granted.

@@ -1,5 +1,4 @@
-"""
-Ids -> chunks -> batches, in the order given; repeats; and which positions of a batch are still to do.
+"""Ids -> chunks -> batches, in the order given; repeats; and which positions of a batch are still to do.
 
 An ingestion is a list with a cursor: batch k is the positions k*size ... (k+1)*size of the list. Ids are stored
 in chunks of about 300, always a whole number of batches, so that a claim reads one chunk.
@@ -90,8 +89,7 @@ def split(todo: Todo, called: Sequence[int]) -> Todo:
 
 
 def batch_id(ingestion_id: str, number: int) -> str:
-    """
-    The UUID of a batch, derived from its place, so that it is the same before the batch has a row.
+    """The UUID of a batch, derived from its place, so that it is the same before the batch has a row.
 
     Version 5 (RFC 9562): SHA-1 over the ingestion's UUID as the namespace and the number as the name.
     """

@@ -19,10 +19,6 @@ from headgate.core.quota import Pacing, Window
 from headgate.core.retry import RetryPolicy
 from headgate.core.units import spoken_window, window
 from headgate.settings.mistakes import Mistake, instead, validated
-from headgate.sources.http import mistakes_in
-from headgate.sources.http_options import HttpOptions
-from headgate.sources.request import url_template
-from headgate.sources.simulated import SimulatedOptions
 from headgate.settings.values import (
     Cost,
     Count,
@@ -40,6 +36,10 @@ from headgate.settings.values import (
     Share,
     Size,
 )
+from headgate.sources.http import mistakes_in
+from headgate.sources.http_options import HttpOptions
+from headgate.sources.request import url_template
+from headgate.sources.simulated import SimulatedOptions
 
 BUILT_IN = "simulated"
 """The source that is there when the file describes none."""

@@ -1,5 +1,4 @@
-"""
-The contract of a source: `fetch(ids, wire) -> Outcome`, and the wire as its only way out.
+"""The contract of a source: `fetch(ids, wire) -> Outcome`, and the wire as its only way out.
 
 One request to the other side is one `async with wire.call() as call`. Entering it takes the grant and waits for
 its instant. Then the source opens its connection and, as the last thing before the bytes leave, calls
@@ -49,8 +48,7 @@ class Source(Protocol):
     """An external API that gives records by id."""
 
     async def fetch(self, ids: Sequence[tuple[int, Id]], wire: Wire) -> Outcome:
-        """
-        Ask for some ids, given as (position, id), with one call; records come back by position.
+        """Ask for some ids, given as (position, id), with one call; records come back by position.
 
         Returns an outcome for whatever the other side does. Lets TooLate and NoGrant pass through.
         """

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """
-    A GET by RFC 6570 template; `headers` have their secrets filled in already and never print themselves.
+    """A GET by RFC 6570 template; `headers` have their secrets filled in already and never print themselves.
 
     `join` puts the ids of a call together where the template holds `{ids}` or `{?ids}`; a template with `{id}`
     takes one id a call. `records` is where the records are in the answer (JMESPath; None: the answer itself),

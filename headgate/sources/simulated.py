@@ -19,8 +19,7 @@ from headgate.sources.base import Wire
 
 @dataclass(frozen=True, slots=True)
 class SimulatedOptions:
-    """
-    How the simulated source behaves. Rates are shares of calls (of ids, for `missing_rate`) in [0, 1].
+    """How the simulated source behaves. Rates are shares of calls (of ids, for `missing_rate`) in [0, 1].
 
     `missing`, `failing`, `rejected`: ids that do not exist, that fail every call they are in, that make the source
     reject a call. `journal` names a file that gets a line for each call: an instant of the wall clock, the ids.

@@ -1,5 +1,4 @@
-"""
-The contract between what is done (commands, queries) and where it is stored (sqlite.py; PostgreSQL to come).
+"""The contract between what is done (commands, queries) and where it is stored (sqlite.py; PostgreSQL to come).
 
 A **command** is a coroutine function `async def verb(tx, ...)`. `Engine.run` gives it a transaction of its own:
 all of it is committed, durably, before `run` returns, or none of it. It may run again from its start where an
@@ -18,6 +17,7 @@ from headgate.store.statements import Statement
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Q = TypeVar("Q", bound=Callable[..., Any])
 Value = int | str | bytes | float | None
 Row = tuple[Any, ...]
 WorkerId = str
@@ -58,6 +58,12 @@ class Transaction(Protocol):
 Command = Callable[Concatenate[Transaction, P], Awaitable[T]]
 
 
+def at_length(query: Q) -> Q:
+    """Mark a query that may take longer than a blink: an engine runs it where it holds nobody up."""
+    query.at_length = True  # type: ignore[attr-defined]
+    return query
+
+
 class Wakes(Protocol):
     """Hints that there may be something to do. Losing every one of them costs delay and nothing else."""
 
@@ -75,8 +81,7 @@ class Engine(Protocol):
     def wakes(self) -> Wakes: ...
 
     async def run(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """
-        Run a command and return its result once it is durable.
+        """Run a command and return its result once it is durable.
 
         Raises Unavailable if it cannot be committed (nothing of it is stored), StoreMisused for a command that
         waits for something else, and whatever the command itself raised.

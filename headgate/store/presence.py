@@ -1,5 +1,4 @@
-"""
-Who is alive on this host: each process holds a lock on a file of its own beside the database.
+"""Who is alive on this host: each process holds a lock on a file of its own beside the database.
 
 Whoever can take the lock of another knows that its owner is dead. `flock` belongs to the open file: the kernel
 drops it when the process ends in whatever way. It is taken after any fork, since a child would keep it alive.

@@ -1,5 +1,4 @@
-"""
-SQLite: one file, one writing connection in each process, group commit; readers on connections of their own.
+"""SQLite: one file, one writing connection in each process, group commit; readers on connections of their own.
 
 Statements run on the event loop's thread, where they cost microseconds; only what can wait for the disk or for
 another process (COMMIT, and BEGIN while somebody else writes) is left to the committing thread. Commands that
@@ -14,7 +13,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -151,8 +151,7 @@ class SqliteEngine:
         observe: Callable[[Fact], None] = lambda _: None,
         failpoint: Failpoint = lambda _: None,
     ) -> None:
-        """
-        Open the file, making it if there is none, and bring its tables up to date.
+        """Open the file, making it if there is none, and bring its tables up to date.
 
         Raises SourceMisconfigured if the file cannot be used.
         """
@@ -192,28 +191,32 @@ class SqliteEngine:
         return await future
 
     async def read(self, query: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        connection = self._readers.pop() if self._readers else self._connect_reader()
-        try:
-            connection.execute("begin")
-            tx = SqliteTransaction(connection, self._clock, self._failpoint, [], [])
-            return _finished(cast("Coroutine[Any, Any, T]", query(tx, *args, **kwargs)))
-        except apsw.Error as error:
-            raise _unavailable(error) from error
-        finally:
-            if connection.in_transaction:
-                connection.execute("rollback")
-            self._readers.append(connection)
+        def begin(tx: SqliteTransaction) -> Coroutine[Any, Any, T]:
+            return cast("Coroutine[Any, Any, T]", query(tx, *args, **kwargs))
+
+        if getattr(query, "at_length", False):
+            return await asyncio.to_thread(self._read, begin)
+        return self._read(begin)
+
+    def _read(self, begin: Callable[[SqliteTransaction], Coroutine[Any, Any, T]]) -> T:
+        with self._reader() as connection:
+            try:
+                connection.execute("begin")
+                tx = SqliteTransaction(connection, self._clock, self._failpoint, [], [])
+                return _finished(begin(tx))
+            except apsw.Error as error:
+                raise _unavailable(error) from error
+            finally:
+                if connection.in_transaction:
+                    connection.execute("rollback")
 
     def known_dead(self, worker: WorkerId) -> bool:
         return self.presence.known_dead(worker)
 
     def data_version(self) -> int:
-        """A number that changes when another process commits."""
-        connection = self._readers.pop() if self._readers else self._connect_reader()
-        try:
+        """A number that changes when somebody commits."""
+        with self._reader() as connection:
             return cast("int", connection.pragma("data_version"))
-        finally:
-            self._readers.append(connection)
 
     async def close(self) -> None:
         if self._closed:
@@ -320,10 +323,18 @@ class SqliteEngine:
         time.sleep(0.001)
         return True
 
-    def _connect_reader(self) -> apsw.Connection:
-        connection = connect(self._path, _wait_briefly)
-        connection.pragma("query_only", True)
-        return connection
+    @contextmanager
+    def _reader(self) -> Iterator[apsw.Connection]:
+        """Lend a reading connection, from any thread."""
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            connection = connect(self._path, _wait_briefly)
+            connection.pragma("query_only", True)
+        try:
+            yield connection
+        finally:
+            self._readers.append(connection)
 
 
 def _wait_briefly(tries: int) -> bool:
@@ -341,8 +352,7 @@ def _go_on(loop: asyncio.AbstractEventLoop, step: Callable[[], None]) -> None:
 
 
 def _finished(coroutine: Coroutine[Any, Any, T]) -> T:
-    """
-    Run a coroutine that has nothing to wait for to its end.
+    """Run a coroutine that has nothing to wait for to its end.
 
     Raises StoreMisused if it waits all the same.
     """

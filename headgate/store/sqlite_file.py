@@ -16,8 +16,7 @@ _NUMBERED = re.compile(r"^(\d{4})_\w+\.sql$")
 
 
 def connect(path: Path, wait_for_writer: Callable[[int], bool]) -> apsw.Connection:
-    """
-    Open a connection with a write-ahead log that is flushed at every commit.
+    """Open a connection with a write-ahead log that is flushed at every commit.
 
     The file is for its owner's eyes alone (0600, a new folder 0700). Raises SourceMisconfigured if it cannot be
     used.
@@ -50,8 +49,7 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
 
 
 def migrate(connection: apsw.Connection, failpoint: Callable[[str], None]) -> None:
-    """
-    Bring the tables up to date: each migration in one transaction with its own record.
+    """Bring the tables up to date: each migration in one transaction with its own record.
 
     Safe with several processes starting at once. Raises SourceMisconfigured if the file is newer than this code.
     """

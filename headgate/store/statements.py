@@ -1,5 +1,4 @@
-"""
-Named SQL beside the code that speaks it: `claim.sql` holds the statements of `claim.py`.
+"""Named SQL beside the code that speaks it: `claim.sql` holds the statements of `claim.py`.
 
 A statement begins with `-- name: promise`. Where the engines differ, a form of its own follows as
 `-- name (postgres): promise`. Placeholders are ?1 ... ?n; for PostgreSQL they become $1 ... $n.

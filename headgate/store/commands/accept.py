@@ -42,8 +42,7 @@ class Submission:
 
 
 async def accept(tx: Transaction, submission: Submission) -> str:
-    """
-    Store an ingestion and return its id, or the id that the same key and body were given before.
+    """Store an ingestion and return its id, or the id that the same key and body were given before.
 
     Raises KeyReused for a known key with another body.
     """

@@ -45,8 +45,7 @@ class After:
 
 
 async def apply(tx: Transaction, held: Held, after: After, *, wall: int) -> Status:
-    """
-    Store what came, count it, and end the batch or give it back; returns its status.
+    """Store what came, count it, and end the batch or give it back; returns its status.
 
     Everything is conditional on the fence: under another one nothing is changed, and that is a bug of ours, since
     the caller has just read the batch under the same transaction.

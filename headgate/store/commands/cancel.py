@@ -11,8 +11,7 @@ SQL = beside(__file__)
 
 
 async def cancel(tx: Transaction, ingestion_id: str, *, client: str) -> int:
-    """
-    Cancel what has not ended; returns how many batches are still in flight. Cancelling again changes nothing.
+    """Cancel what has not ended; returns how many batches are still in flight. Cancelling again changes nothing.
 
     Raises NotFound, or Conflict for an ingestion that has ended otherwise.
     """

@@ -1,5 +1,4 @@
-"""
-Take the next batches of a source, each with the grant of one call: the heart of Headgate.
+"""Take the next batches of a source, each with the grant of one call: the heart of Headgate.
 
 One transaction: lock the quotas, read the time, find the first eligible batch, ask the pure rule, and only if it
 says yes spend the grant and take the lease. Nothing that is due is passed over, and no quota is spent on an
@@ -68,8 +67,7 @@ class _Head:
 async def claim(
     tx: Transaction, source: str, *, worker: WorkerId, most: int = 1
 ) -> Claims | Wait | Idle:
-    """
-    Take up to `most` next batches with their grants, or say how long to wait.
+    """Take up to `most` next batches with their grants, or say how long to wait.
 
     No grant is spent and no batch begun unless granted; housekeeping may be written. Raises NotFound for a source
     that was never configured.
@@ -279,8 +277,7 @@ def _decoded(start: int, ids: str, repeats: str | None) -> _Chunk:
 async def _next_distinct(
     tx: Transaction, seq: int, number: int, size: int, chunk: _Chunk
 ) -> int | None:
-    """
-    The next batch that has an id which stands there for the first time; None if none follows.
+    """The next batch that has an id which stands there for the first time; None if none follows.
 
     Batches of nothing but repeats are stepped over: they never have a row, and end with their first occurrences.
     """

@@ -1,5 +1,4 @@
-"""
-The ledger, as the commands share it: lock a source's quotas, read what they are charged with, spend and close.
+"""The ledger, as the commands share it: lock a source's quotas, read what they are charged with, spend and close.
 
 DESIGN §5 and core/quota.py have the rule; here it is only read and written. Lock order: quota, ingestion, batch.
 """
@@ -73,7 +72,7 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
         rules_from(rules),
         failures,
         closed_until,
-        [_quota(*quota[:6]) for quota in quotas],
+        [quota_from(*quota[:6]) for quota in quotas],
         last_at,
         ledger_time(await offset(tx, reading), reading, last_at),
         reading.wall_us,
@@ -112,10 +111,11 @@ async def _rejoin(tx: Transaction, reading: Reading, before: Offset) -> Offset:
 
 async def read_usages(tx: Transaction, locked: LockedSource) -> list[list[Usage]]:
     """What each window of each quota is charged with."""
-    return [await _usages(tx, quota, locked.now) for quota in locked.quotas]
+    return [await usages_of(tx, quota, locked.now) for quota in locked.quotas]
 
 
-async def _usages(tx: Transaction, quota: Quota, now: int) -> list[Usage]:
+async def usages_of(tx: Transaction, quota: Quota, now: int) -> list[Usage]:
+    """What each window of a quota is charged with."""
     if not quota.windows:
         return []
     out = await tx.one(SQL.out, quota.name)
@@ -228,7 +228,7 @@ def _kept_us(quota: Quota) -> int:
     return max(longest, KEPT_CALLS * slot_us(quota, cost=1))
 
 
-def _quota(
+def quota_from(
     name: str, windows: str, pacing: str, next_at: int, blocked_until: int, slowdown: int
 ) -> Quota:
     return Quota(name, windows_from(windows), Pacing(pacing), next_at, blocked_until, slowdown)

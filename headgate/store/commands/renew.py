@@ -1,5 +1,4 @@
-"""
-Lengthen the leases that a worker knows. What it does not name expires: an answer that was lost on the way
+"""Lengthen the leases that a worker knows. What it does not name expires: an answer that was lost on the way
 must not hold a slot for ever.
 """
 

@@ -21,8 +21,7 @@ FOREVER = 2**62
 
 
 async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
-    """
-    Give the batches of a worker back to the line; returns how many.
+    """Give the batches of a worker back to the line; returns how many.
 
     `dead`: it is known to be dead, and its leases need not run out. An attempt is not used up: nobody knows
     whether there was one. At most 100 at once; call again while it returns 100.

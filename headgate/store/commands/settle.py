@@ -46,8 +46,7 @@ class Lost:
 async def settle(
     tx: Transaction, claim: Claim, step: Step, report: CallReport, *, policy: RetryPolicy
 ) -> Settled | Lost:
-    """
-    Take the step for a claimed batch, close its entry in the ledger, and tell the source's state.
+    """Take the step for a claimed batch, close its entry in the ledger, and tell the source's state.
 
     Under a stale fence nothing is changed, the ledger neither: the fate of that call is unknown to it.
     """

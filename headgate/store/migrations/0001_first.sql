@@ -80,7 +80,7 @@ create table ingestion (
   idempotency_key text,
   fingerprint blob
 );
-create index ingestion_waiting on ingestion (source, priority, seq) where waiting = 1;
+create index ingestion_waiting on ingestion (source, priority, seq, batch_count, next_batch) where waiting = 1;
 create index ingestion_client on ingestion (client, seq);
 create unique index ingestion_key on ingestion (client, idempotency_key) where idempotency_key is not null;
 

@@ -11,7 +11,7 @@ from headgate.core.ids import Id
 from headgate.core.lifecycle import ended_as, status_of
 from headgate.core.model import Counts, Ending, Priority, Status
 from headgate.core.slicing import batch_id, chunk_length
-from headgate.store.engine import Transaction
+from headgate.store.engine import Row, Transaction
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -56,8 +56,11 @@ class _Chunk:
 async def ingestion(tx: Transaction, ingestion_id: str, *, client: str) -> IngestionView | None:
     """One ingestion of a client, or None: unknown, malformed, or somebody else's."""
     row = await tx.one(SQL.ingestion, ingestion_id, client)
-    if row is None:
-        return None
+    return None if row is None else view_of(row)
+
+
+def view_of(row: Row) -> IngestionView:
+    """An ingestion from its row."""
     seq, found_id, source, priority, size, id_count, batch_count, next_batch = row[:8]
     return IngestionView(
         seq,
@@ -76,8 +79,7 @@ async def ingestion(tx: Transaction, ingestion_id: str, *, client: str) -> Inges
 async def batches(
     tx: Transaction, of: IngestionView, *, first: int = 0, most: int = 1_000
 ) -> list[BatchView]:
-    """
-    A page of an ingestion's batches, from number `first` on.
+    """A page of an ingestion's batches, from number `first` on.
 
     A batch of nothing but repeats has no row of its own: it stands as its ids do where they first stood.
     """

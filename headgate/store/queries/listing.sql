@@ -1,0 +1,14 @@
+-- ingestions: a client's ingestions, newest first
+select seq, ingestion_id, source, priority, size, id_count, batch_count, next_batch, distinct_count, begun,
+       fetched, missing, failed, cancelled, accepted_at, ended_at, cancelled_at
+from ingestion
+where client = ?1 and seq < ?2
+  and (?3 is null or source = ?3)
+  and (?4 is null or priority = ?4)
+  and (?5 is null or ?5 = case
+    when ended_at is null and begun = 0 then 'yet_to_start'
+    when ended_at is null then 'triggered'
+    when cancelled_at is not null or cancelled > 0 then 'cancelled'
+    when failed > 0 then 'failed'
+    else 'completed' end)
+order by seq desc limit ?6;

@@ -1,0 +1,50 @@
+"""The records of an ingestion, in the order of its list, a page at a time: also while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from headgate.core.ids import Id
+from headgate.core.model import Ending
+from headgate.core.slicing import chunk_length
+from headgate.store.engine import Transaction
+from headgate.store.queries.status import IngestionView
+from headgate.store.statements import beside
+
+SQL = beside(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordView:
+    """What came of one distinct id; `body` is the record's own bytes, `ended_at` wall time."""
+
+    position: int
+    id: Id
+    ending: Ending
+    body: bytes | None
+    reason: str | None
+    ended_at: int
+
+
+async def records(
+    tx: Transaction, of: IngestionView, *, first: int = 0, most: int = 1_000
+) -> list[RecordView]:
+    """Records from position `first` on; ids cancelled before they began have none."""
+    rows = await tx.all(SQL.records, of.seq, first, most)
+    if not rows:
+        return []
+    ids = await _ids(tx, of, rows[0][0], rows[-1][0])
+    return [
+        RecordView(position, ids[position], Ending(ending), body, reason, ended_at)
+        for position, ending, body, reason, ended_at in rows
+    ]
+
+
+async def _ids(tx: Transaction, of: IngestionView, first: int, last: int) -> dict[int, Id]:
+    length = chunk_length(of.size)
+    found: dict[int, Id] = {}
+    for start, ids in await tx.all(SQL.chunks, of.seq, first // length * length, last):
+        found.update(enumerate(msgspec.json.decode(ids), start))
+    return found
