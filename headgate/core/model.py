@@ -115,6 +115,10 @@ class Claim:
     slack_us: int
     lease_us: int
     not_before_us: int = 0
+    report_after_us: int | None = None
+    """After so long without an answer, report that the call was written: that tells when it was counted."""
+    probe: bool = False
+    """The source is closed, and this call tries whether it answers again: it burns no attempt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ class Fetched:
     records: Mapping[int, bytes] = field(default_factory=dict)
     missing: frozenset[int] = frozenset()
     failed: Mapping[int, str] = field(default_factory=dict)
+    nothing_left_us: int | None = None
+    """The source's own hint: its limit is used up for so long."""
 
 
 @dataclass(frozen=True, slots=True)

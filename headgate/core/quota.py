@@ -22,6 +22,8 @@ RHO_PPM = 1_000
 MAX_SPAN_US = 31 * 86_400_000_000
 """The longest window that a quota may have: 31 days."""
 
+_FOREVER = 2**63
+
 MAX_EXACT = 1_000
 """Up to this many calls a window counts entries one by one; beyond it, in buckets of a thousandth of its span."""
 
@@ -124,28 +126,33 @@ def decide(
     `usages[i][j]` is what window j of quota i is charged with. A wait is the least that can be enough: asking
     again after it, with nothing new in the ledger, is granted.
     """
-    latest = Wait(for_us=0)
+    return longest(refusals(quotas, usages, cost=cost, now=now)) or Granted()
+
+
+def refusals(
+    quotas: Sequence[Quota], usages: Sequence[Sequence[Usage]], *, cost: int, now: int
+) -> list[Wait]:
+    """Everything that refuses a call at `now`, each with how long; nothing if it may be granted."""
+    waits: list[Wait] = []
     for quota, usage in zip(quotas, usages, strict=True):
-        for wait in _refusals(quota, usage, cost, now):
-            if wait.for_us is None:
-                return wait
-            if latest.for_us is None or wait.for_us > latest.for_us:
-                latest = wait
-    return latest if latest.for_us else Granted()
-
-
-def _refusals(quota: Quota, usage: Sequence[Usage], cost: int, now: int) -> list[Wait]:
-    waits = [
-        Wait(quota.blocked_until - now, Hold.PAUSED, quota.name),
-        Wait(quota.next_at - now, Hold.PACE, quota.name),
-    ]
-    for window, used in zip(quota.windows, usage, strict=True):
-        free_at = free_from(window, used, cost=cost, now=now)
-        if free_at is None:
-            waits.append(Wait(None, Hold.ANSWER, quota.name))
-        else:
-            waits.append(Wait(free_at - now, Hold.WINDOW, quota.name))
+        waits += [
+            Wait(quota.blocked_until - now, Hold.PAUSED, quota.name),
+            Wait(quota.next_at - now, Hold.PACE, quota.name),
+        ]
+        for window, used in zip(quota.windows, usage, strict=True):
+            free_at = free_from(window, used, cost=cost, now=now)
+            if free_at is None:
+                waits.append(Wait(None, Hold.ANSWER, quota.name))
+            else:
+                waits.append(Wait(free_at - now, Hold.WINDOW, quota.name))
     return [wait for wait in waits if wait.for_us is None or wait.for_us > 0]
+
+
+def longest(waits: Sequence[Wait]) -> Wait | None:
+    """The wait that is enough for all of them; None if there is none."""
+    return max(
+        waits, key=lambda wait: _FOREVER if wait.for_us is None else wait.for_us, default=None
+    )
 
 
 def free_from(window: Window, usage: Usage, *, cost: int, now: int) -> int | None:

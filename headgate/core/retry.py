@@ -64,6 +64,8 @@ class Postpone:
 
     after_us: int
     reason: str
+    hinted: bool = True
+    """Whether the source said for how long; if not, each further time in a row waits longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class Bury:
     reason: str
     missing: bool = False
     fetched: Fetched | None = None
+    answered: bool = False
+    """The source did answer: it is the ids that are wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,15 @@ Step = Complete | Retry | Postpone | Split | Bury | Close | Release
 
 
 def next_step(
-    outcome: Outcome, *, asked: int, attempt: int, policy: RetryPolicy, jitter: float
+    outcome: Outcome,
+    *,
+    asked: int,
+    attempt: int,
+    policy: RetryPolicy,
+    jitter: float,
+    probe: bool = False,
 ) -> Step:
-    """Say what becomes of a batch after one call for `asked` ids, the `attempt`-th from 1."""
+    """Say what becomes of a batch after one call for `asked` ids, the `attempt`-th from 1; a probe burns none."""
     match outcome:
         case Fetched():
             return _after_answer(
@@ -110,14 +120,14 @@ def next_step(
             )
         case Throttled(after_us, reason):
             pause = policy.delay_us(attempt, jitter) if after_us is None else after_us
-            return Postpone(min(pause, MAX_PAUSE_US), reason)
+            return Postpone(min(pause, MAX_PAUSE_US), reason, hinted=after_us is not None)
         case Rejected(reason) if asked > 1:
             return Split(reason)
         case Rejected(reason, missing):
-            return Bury(reason, missing)
+            return Bury(reason, missing, answered=True)
         case Refused(reason):
             return Close(reason)
-        case Failed(reason) if attempt >= policy.max_attempts:
+        case Failed(reason) if attempt >= policy.max_attempts and not probe:
             return Bury(reason)
         case Failed(reason):
             return Retry(policy.delay_us(attempt, jitter), reason)
@@ -135,5 +145,5 @@ def _after_answer(
         return Complete(fetched)
     reason = f"{asked - mentioned} of {asked} ids were not in the answer"
     if attempt >= policy.max_attempts:
-        return Bury(reason, missing=True, fetched=fetched)
+        return Bury(reason, missing=True, fetched=fetched, answered=True)
     return Retry(policy.delay_us(attempt, jitter), reason, fetched)

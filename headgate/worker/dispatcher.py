@@ -6,6 +6,7 @@ A slow or closed source never holds up another: lanes share nothing but the stor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
@@ -19,7 +20,7 @@ from headgate.core.quota import Wait
 from headgate.core.retry import next_step
 from headgate.sources.base import Source, TooLate
 from headgate.store.commands.claim import Claims, Idle, claim
-from headgate.store.commands.settle import settle
+from headgate.store.commands.settle import report, settle
 from headgate.store.engine import Engine, Failpoint, WorkerId
 from headgate.worker.wire import GrantedWire
 
@@ -119,7 +120,7 @@ class Lane:
 
     async def _work_on(self, claimed: Claim, wire: GrantedWire) -> None:
         """Fetch what is to do in one batch and record what it came to."""
-        outcome = await self._fetch(claimed, wire)
+        outcome = await self._fetch_reporting(claimed, wire)
         self._tools.failpoint("called")
         step = next_step(
             outcome,
@@ -127,6 +128,7 @@ class Lane:
             attempt=claimed.attempt,
             policy=self._spec.retry,
             jitter=self._tools.jitter(),
+            probe=claimed.probe,
         )
         while True:
             try:
@@ -140,6 +142,23 @@ class Lane:
                 return  # its lease runs out, and it is rescued
             else:
                 return
+
+    async def _fetch_reporting(self, claimed: Claim, wire: GrantedWire) -> Outcome:
+        """Fetch; a call that is long in being answered reports meanwhile that it was written."""
+        if claimed.report_after_us is None:
+            return await self._fetch(claimed, wire)
+        fetching = asyncio.create_task(self._fetch(claimed, wire))
+        while not fetching.done():
+            await asyncio.wait({fetching}, timeout=claimed.report_after_us / 1_000_000)
+            if wire.is_written and not fetching.done():
+                await self._report(claimed, wire)
+                break
+        return await fetching
+
+    async def _report(self, claimed: Claim, wire: GrantedWire) -> None:
+        """Tell the ledger early; if that cannot be done now, settling tells it all the same."""
+        with contextlib.suppress(Unavailable):
+            await self._tools.engine.run(report, claimed, wire.report())
 
     async def _fetch(self, claimed: Claim, wire: GrantedWire) -> Outcome:
         try:

@@ -62,6 +62,10 @@ class GrantedWire:
         if self._answered_us is None:
             self._answered_us = self._clock.boot_us()
 
+    @property
+    def is_written(self) -> bool:
+        return self._written_us is not None
+
     def report(self) -> CallReport:
         """What was seen of the call, as ages from now on."""
         now = self._clock.boot_us()

@@ -7,18 +7,24 @@ empty queue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from headgate.core.facts import BatchClaimed
-from headgate.core.ids import Id
 from headgate.core.model import Claim
-from headgate.core.quota import Granted, Hold, Usage, Wait
-from headgate.core.slicing import Todo, batch_positions, chunk_length, next_call
+from headgate.core.quota import Hold, Usage, Wait, longest, refusals, slot_us
+from headgate.store.commands import turns
+from headgate.store.commands.heads import (
+    MOVED_AT_ONCE,
+    Head,
+    first_eligible,
+    move_due,
+    next_due,
+)
 from headgate.store.commands.ledger import (
+    Grant,
     LockedSource,
-    ask,
     in_flight,
     lock_source,
     prune,
@@ -32,8 +38,14 @@ from headgate.store.statements import beside
 
 SQL = beside(__file__)
 
-MOVED_AT_ONCE = 1_000
-"""How many batches whose instant has come one claim makes eligible."""
+AHEAD_US = 50_000
+"""How far ahead of its instant a call is granted, and only where the pace is faster than FAST_SLOT_US."""
+
+FAST_SLOT_US = 10_000
+"""A hundred calls a second."""
+
+REPORT_US = 250_000
+"""How soon a call that is not answered reports that it was written, where that tells its u."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +60,16 @@ class Idle:
     """Nothing is queued."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """The batch that is next: `positions` and `ids` of its next call. `begun` False: it has no row yet."""
+@dataclass(slots=True)
+class _Round:
+    """One claim under way: the locked source, what its windows are charged with, and the instant looked at."""
 
-    priority: int
-    seq: int
-    number: int
-    attempt: int
-    fence: int
-    begun: bool
-    todo: Todo
-    ids: tuple[tuple[int, Id], ...]
-    advance_to: int = 0
-    last: bool = False
+    locked: LockedSource
+    usages: list[list[Usage]]
+    busy: int
+    worker: WorkerId
+    at: int
+    claims: list[Claim] = field(default_factory=list)
 
 
 async def claim(
@@ -73,37 +81,42 @@ async def claim(
     that was never configured.
     """
     locked = await lock_source(tx, source)
-    if await _move_due(tx, source, locked.now) == MOVED_AT_ONCE:
+    if await move_due(tx, source, locked.now) == MOVED_AT_ONCE:
         return Wait(for_us=0)  # more may be due: nobody is passed over
-    head = await _first_eligible(tx, locked)
+    head = await first_eligible(tx, source, most=locked.rules.batch_size)
     if head is None:
         return await _nothing_eligible(tx, locked)
-    return await _claim_eligible(tx, locked, head, worker, most)
-
-
-async def _claim_eligible(
-    tx: Transaction, locked: LockedSource, first: _Head, worker: WorkerId, most: int
-) -> Claims | Wait:
-    busy = await in_flight(tx, locked.name)
+    busy = await in_flight(tx, source)
     usages = await read_usages(tx, locked)
-    claims: list[Claim] = []
-    head: _Head | None = first
+    return await _claim(tx, _Round(locked, usages, busy, worker, locked.now), head, most)
+
+
+async def _claim(tx: Transaction, turn: _Round, first: Head, most: int) -> Claims | Wait:
+    head: Head | None = first
     while head is not None:
-        refused = _refusal(locked, usages, busy + len(claims), len(head.ids))
-        if refused and not claims:
-            await write_time(tx, locked)
-            return refused
-        if refused:
+        refused = _refusal(turn, len(head.ids))
+        if refused is None:
+            await _take(tx, turn, head)
+            enough = len(turn.claims) == most
+            head = None if enough else await _next(tx, turn)
+        elif not _ahead(turn, refused):
+            if not turn.claims:
+                return await _refused(tx, turn, refused, len(head.ids))
             break
-        claims.append(await _take(tx, locked, usages, head, worker))
-        head = await _first_eligible(tx, locked) if len(claims) < most else None
-    await write_quotas(tx, locked)
-    await prune(tx, locked, newest=claims[-1].entry)
-    return Claims(tuple(claims))
+    if len(turn.locked.quotas) > 1:
+        await turns.give_back(tx, turn.locked.name)
+    await write_quotas(tx, turn.locked)
+    await prune(tx, turn.locked, newest=turn.claims[-1].entry, granted=len(turn.claims))
+    return Claims(tuple(turn.claims))
 
 
-def _refusal(locked: LockedSource, usages: list[list[Usage]], busy: int, ids: int) -> Wait | None:
-    """Why the next call may not be granted now, or None."""
+async def _next(tx: Transaction, turn: _Round) -> Head | None:
+    return await first_eligible(tx, turn.locked.name, most=turn.locked.rules.batch_size)
+
+
+def _refusal(turn: _Round, ids: int) -> Wait | None:
+    """Why the next call may not be granted at the instant looked at, or None."""
+    locked, busy = turn.locked, turn.busy + len(turn.claims)
     if locked.closed_until is not None:
         if locked.now < locked.closed_until:
             return Wait(locked.closed_until - locked.now, Hold.CLOSED)
@@ -111,51 +124,86 @@ def _refusal(locked: LockedSource, usages: list[list[Usage]], busy: int, ids: in
             return Wait(None, Hold.CLOSED)  # one probe at a time
     if busy >= locked.rules.concurrency:
         return Wait(None, Hold.CONCURRENCY)
-    match ask(locked, usages, locked.rules.cost(ids)):
-        case Wait() as wait:
-            return wait
-        case Granted():
-            return None
+    return longest(refusals(locked.quotas, turn.usages, cost=locked.rules.cost(ids), now=turn.at))
 
 
-async def _take(
-    tx: Transaction,
-    locked: LockedSource,
-    usages: list[list[Usage]],
-    head: _Head,
-    worker: WorkerId,
-) -> Claim:
-    rules = locked.rules
-    entry = await spend(
-        tx,
-        locked,
-        usages,
-        worker=worker,
-        seq=head.seq,
-        number=head.number,
-        fence=head.fence,
-        cost=rules.cost(len(head.ids)),
-    )
-    await _hold(tx, locked, head, worker)
+def _ahead(turn: _Round, refused: Wait) -> bool:
+    """Look at a later instant, if the source is fast and the instant near."""
+    if refused.for_us is None or refused.why is Hold.CLOSED:
+        return False
+    at = turn.at + refused.for_us
+    slots = [slot_us(quota, cost=1) for quota in turn.locked.quotas]
+    if not 0 < max(slots, default=0) < FAST_SLOT_US or at - turn.locked.now > AHEAD_US:
+        return False
+    turn.at = at
+    return True
+
+
+async def _refused(tx: Transaction, turn: _Round, refused: Wait, ids: int) -> Wait:
+    locked = turn.locked
+    await write_time(tx, locked)
+    if len(locked.quotas) == 1:
+        return refused
+    cost = locked.rules.cost(ids)
+    all_of = refusals(locked.quotas, turn.usages, cost=cost, now=locked.now)
+    return await turns.refused(tx, refused, all_of, source=locked.name, cost=cost, now=locked.now)
+
+
+async def _nothing_eligible(tx: Transaction, locked: LockedSource) -> Wait | Idle:
+    if len(locked.quotas) > 1:
+        await turns.give_back(tx, locked.name)
+    due = await next_due(tx, locked.name)
+    return Idle() if due is None else Wait(due - locked.now, Hold.BACKOFF)
+
+
+# -- taking one ----------------------------------------------------------------------------------------------
+
+
+async def _take(tx: Transaction, turn: _Round, head: Head) -> None:
+    locked, rules = turn.locked, turn.locked.rules
+    cost = rules.cost(len(head.ids))
+    grant = Grant(turn.worker, head.seq, head.number, head.fence, cost, turn.at)
+    entry = await spend(tx, locked, turn.usages, grant)
+    await _hold(tx, turn, head)
     tx.state(BatchClaimed(locked.name, head.seq, head.number, head.attempt))
-    return Claim(
-        seq=head.seq,
-        number=head.number,
-        fence=head.fence,
-        entry=entry,
-        source=locked.name,
-        ids=head.ids,
-        attempt=head.attempt,
-        slack_us=rules.slack_us,
-        lease_us=rules.lease_us,
+    turn.claims.append(
+        Claim(
+            seq=head.seq,
+            number=head.number,
+            fence=head.fence,
+            entry=entry,
+            source=locked.name,
+            ids=head.ids,
+            attempt=head.attempt,
+            slack_us=rules.slack_us,
+            lease_us=rules.lease_us,
+            not_before_us=turn.at - locked.now,
+            report_after_us=_report_after_us(locked),
+            probe=locked.closed_until is not None,
+        )
     )
 
 
-async def _hold(tx: Transaction, locked: LockedSource, head: _Head, worker: WorkerId) -> None:
+def _report_after_us(locked: LockedSource) -> int | None:
+    """When to report that a call was written, if that tells its u before the answer does."""
+    spans = [window.span_us for quota in locked.quotas for window in quota.windows]
+    if locked.rules.within_us is None or not spans:
+        return None
+    return min(REPORT_US, min(spans) // 4)
+
+
+async def _hold(tx: Transaction, turn: _Round, head: Head) -> None:
+    locked = turn.locked
     lease_until = locked.now + locked.rules.lease_us
     if head.begun:
         taken = await tx.do(
-            SQL.take_batch, head.seq, head.number, head.fence - 1, head.fence, worker, lease_until
+            SQL.take_batch,
+            head.seq,
+            head.number,
+            head.fence - 1,
+            head.fence,
+            turn.worker,
+            lease_until,
         )
         assert taken == 1, "the batch was ready under this very transaction"
         return
@@ -170,131 +218,9 @@ async def _hold(tx: Transaction, locked: LockedSource, head: _Head, worker: Work
         head.number,
         locked.name,
         head.priority,
-        worker,
+        turn.worker,
         lease_until,
         msgspec.json.encode(head.todo).decode(),
         left,
         locked.wall,
     )
-
-
-# -- what is next --------------------------------------------------------------------------------------------
-
-
-async def _move_due(tx: Transaction, source: str, now: int) -> int:
-    """Make eligible what waited for an instant that has come; returns how many, at most MOVED_AT_ONCE."""
-    due = await tx.all(SQL.due, source, now, MOVED_AT_ONCE)
-    if due:
-        await tx.many(SQL.make_ready, due)
-    return len(due)
-
-
-async def _nothing_eligible(tx: Transaction, locked: LockedSource) -> Wait | Idle:
-    row = await tx.one(SQL.next_due, locked.name)
-    if row is None or row[0] is None:
-        return Idle()
-    return Wait(row[0] - locked.now, Hold.BACKOFF)
-
-
-async def _first_eligible(tx: Transaction, locked: LockedSource) -> _Head | None:
-    """The first by (priority, acceptance, number) of what has begun and is ready and what may begin."""
-    begun = await tx.one(SQL.first_begun, locked.name)
-    waiting = await tx.one(SQL.first_waiting, locked.name)
-    most = locked.rules.batch_size
-    if begun and (waiting is None or begun[:3] < waiting[:3]):
-        return await _begun_head(tx, *begun, most=most)
-    return await _waiting_head(tx, *waiting, most=most) if waiting else None
-
-
-async def _begun_head(
-    tx: Transaction,
-    priority: int,
-    seq: int,
-    number: int,
-    attempt: int,
-    fence: int,
-    todo_json: str,
-    size: int,
-    id_count: int,
-    *,
-    most: int,
-) -> _Head:
-    todo = msgspec.json.decode(todo_json, type=Todo)
-    start, ids, _ = await _chunk_of(tx, seq, number, size)
-    called = tuple((position, ids[position - start]) for position in next_call(todo, most))
-    return _Head(priority, seq, number, attempt, fence + 1, True, todo, called)
-
-
-async def _waiting_head(
-    tx: Transaction,
-    priority: int,
-    seq: int,
-    number: int,
-    size: int,
-    id_count: int,
-    batch_count: int,
-    *,
-    most: int,
-) -> _Head:
-    start, ids, repeats = await _chunk_of(tx, seq, number, size)
-    positions = tuple(
-        position
-        for position in batch_positions(number, size, id_count)
-        if position - start not in repeats
-    )
-    called = tuple((position, ids[position - start]) for position in positions[:most])
-    following = await _next_distinct(tx, seq, number, size, (start, ids, repeats))
-    return _Head(
-        priority,
-        seq,
-        number,
-        attempt=1,
-        fence=1,
-        begun=False,
-        todo=(positions,),
-        ids=called,
-        advance_to=batch_count if following is None else following,
-        last=following is None,
-    )
-
-
-_Chunk = tuple[int, list[Id], dict[int, int]]
-
-
-async def _chunk_of(tx: Transaction, seq: int, number: int, size: int) -> _Chunk:
-    length = chunk_length(size)
-    start = number * size // length * length
-    row = await tx.one(SQL.chunk, seq, start)
-    assert row is not None
-    return _decoded(start, *row)
-
-
-def _decoded(start: int, ids: str, repeats: str | None) -> _Chunk:
-    decoded = {} if repeats is None else msgspec.json.decode(repeats, type=dict[int, int])
-    return start, msgspec.json.decode(ids), decoded
-
-
-async def _next_distinct(
-    tx: Transaction, seq: int, number: int, size: int, chunk: _Chunk
-) -> int | None:
-    """The next batch that has an id which stands there for the first time; None if none follows.
-
-    Batches of nothing but repeats are stepped over: they never have a row, and end with their first occurrences.
-    """
-    found = _distinct_in(chunk, (number + 1) * size, size)
-    if found is not None:
-        return found
-    row = await tx.one(SQL.next_distinct, seq, chunk[0] + chunk_length(size))
-    if row is None:
-        return None
-    following = _decoded(*row)
-    return _distinct_in(following, following[0], size)
-
-
-def _distinct_in(chunk: _Chunk, position: int, size: int) -> int | None:
-    """The first batch from a position on, within a chunk, that holds more than repeats."""
-    start, ids, repeats = chunk
-    for offset in range(position - start, len(ids)):
-        if offset not in repeats:
-            return (start + offset) // size
-    return None

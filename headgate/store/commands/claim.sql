@@ -1,25 +1,3 @@
--- due: batches of a source whose instant has come
-select seq, number from batch where source = ?1 and not_before <= ?2 order by not_before limit ?3;
-
--- make_ready: what waited for an instant is eligible
-update batch set ready = 1, not_before = null where seq = ?1 and number = ?2;
-
--- first_begun: the first begun batch that is ready
-select b.priority, b.seq, b.number, b.attempt, b.fence, b.todo, i.size, i.id_count
-from batch b join ingestion i on i.seq = b.seq
-where b.source = ?1 and b.ready = 1 order by b.priority, b.seq, b.number limit 1;
-
--- first_waiting: the first ingestion with a batch that may begin
-select priority, seq, next_batch, size, id_count, batch_count
-from ingestion where source = ?1 and waiting = 1 order by priority, seq limit 1;
-
--- chunk: the ids around a position
-select ids, repeats from id_chunk where seq = ?1 and start = ?2;
-
--- next_distinct: the first chunk from a position on that has an id for the first time
-select start, ids, repeats from id_chunk
-where seq = ?1 and start >= ?2 and distinct_count > 0 order by start limit 1;
-
 -- advance: the cursor moves on; so many distinct ids have begun
 update ingestion set next_batch = ?2, waiting = ?3, begun = begun + ?4 where seq = ?1 and next_batch = ?5;
 
@@ -31,6 +9,3 @@ values (?1, ?2, ?3, ?4, 'triggered', 0, 1, 1, ?5, ?6, ?7, ?8, ?9);
 -- take_batch: only if it is still as it was read
 update batch set ready = 0, fence = ?4, worker = ?5, lease_until = ?6
 where seq = ?1 and number = ?2 and fence = ?3 and ready = 1;
-
--- next_due: when the next batch of a source becomes eligible
-select min(not_before) from batch where source = ?1 and not_before is not null;

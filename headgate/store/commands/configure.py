@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from headgate.core.facts import QuotaChanged
 from headgate.core.model import QuotaSpec, SourceSpec
 from headgate.core.quota import Pacing, Quota, next_reshaped
+from headgate.store.commands import buckets
+from headgate.store.commands.buckets import Past
 from headgate.store.commands.ledger import ledger_now, windows_from, windows_json
+from headgate.store.commands.rename import rename
 from headgate.store.engine import Transaction
 from headgate.store.statements import beside
 
@@ -21,10 +24,22 @@ async def configure(
 ) -> None:
     """Put sources and quotas in force. A quota that changes is a loud fact, and obeyed at the next claim."""
     now, wall = await ledger_now(tx), (await tx.reading()).wall_us
+    for source in sources:
+        await _rename(tx, source)
     for quota in (*quotas, *(source.quota for source in sources)):
         await _put_quota(tx, quota, now=now, wall=wall)
+        await buckets.prune_totals(tx, quota.name, now=now)
+    shared = {quota.name: quota for quota in quotas}
     for source in sources:
-        await _put_source(tx, source)
+        await _put_source(tx, source, shared, now=now)
+
+
+async def _rename(tx: Transaction, spec: SourceSpec) -> None:
+    """Once: afterwards there is no source of the old name."""
+    if spec.was is None or await tx.one(SQL.known_source, spec.was) is None:
+        return
+    if await tx.one(SQL.known_source, spec.name) is None:
+        await rename(tx, spec.was, spec.name)
 
 
 async def _put_quota(tx: Transaction, spec: QuotaSpec, *, now: int, wall: int) -> None:
@@ -36,19 +51,50 @@ async def _put_quota(tx: Transaction, spec: QuotaSpec, *, now: int, wall: int) -
     before, pacing, next_at = row
     if (before, pacing) == (windows, spec.pacing):
         return
-    reshaped = Quota(spec.name, spec.windows, spec.pacing, next_at)
+    quota = Quota(spec.name, spec.windows, spec.pacing, next_at)
+    if before != windows:
+        await _reshape(tx, quota, now)
     await tx.do(
-        SQL.update_quota, spec.name, windows, spec.pacing, next_reshaped(reshaped, cost=1, now=now)
+        SQL.update_quota, spec.name, windows, spec.pacing, next_reshaped(quota, cost=1, now=now)
     )
     tx.state(QuotaChanged(spec.name, _said(before, pacing), _said(windows, spec.pacing)))
 
 
-async def _put_source(tx: Transaction, spec: SourceSpec) -> None:
+async def _reshape(tx: Transaction, quota: Quota, now: int) -> None:
+    """The windows in force count the past: call by call where that is known, else by the totals of the minutes."""
+    known_from, latest = 0, now
+    for (source,) in await tx.all(SQL.charged_to, quota.name):
+        past = await _past(tx, source, now)
+        known_from, latest = max(known_from, past.known_from), max(latest, past.latest)
+        if quota.windows:
+            await tx.do(SQL.charge_known, source, quota.name)
+    await buckets.reshape(tx, quota, Past(now, known_from, latest))
+
+
+async def _put_source(
+    tx: Transaction, spec: SourceSpec, shared: Mapping[str, QuotaSpec], *, now: int
+) -> None:
     await tx.do(SQL.upsert_source, spec.name, msgspec.json.encode(spec.rules).decode())
+    named = {name for (name,) in await tx.all(SQL.shares, spec.name)}
     await tx.do(SQL.forget_shares, spec.name)
-    for quota in (spec.quota.name, *spec.shares):
-        await tx.do(SQL.insert_share, spec.name, quota)
-        await tx.do(SQL.charge_newly_named, spec.name, quota)
+    for name in (spec.name, *spec.shares):
+        await tx.do(SQL.insert_share, spec.name, name)
+    for name in set(spec.shares) - named if named else ():
+        quota = Quota(name, shared[name].windows, shared[name].pacing)
+        await _learn(tx, quota, spec.name, now)
+
+
+async def _learn(tx: Transaction, quota: Quota, source: str, now: int) -> None:
+    """A quota counts what a source that names it from now on was granted before."""
+    if quota.windows:
+        await tx.do(SQL.charge_known, source, quota.name)
+    await buckets.learn(tx, quota, source, await _past(tx, source, now))
+
+
+async def _past(tx: Transaction, source: str, now: int) -> Past:
+    row = await tx.one(SQL.known_from, source)
+    assert row is not None
+    return Past(now, row[0], max(now, row[1] or 0))
 
 
 def _said(windows: str, pacing: str) -> str:

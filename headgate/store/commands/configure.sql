@@ -7,8 +7,17 @@ insert into quota (name, windows, pacing, last_at, last_wall) values (?1, ?2, ?3
 -- update_quota: what this process's file says is in force from now on, also for work already queued
 update quota set windows = ?2, pacing = ?3, next_at = ?4 where name = ?1;
 
+-- known_source: whether a source was ever configured
+select 1 from source where name = ?1;
+
 -- upsert_source: what every process obeys
 insert into source (name, rules) values (?1, ?2) on conflict (name) do update set rules = excluded.rules;
+
+-- charged_to: every source that is charged to a quota
+select source from quota_source where quota = ?1;
+
+-- shares: the quotas that a source named until now
+select quota from quota_source where source = ?1;
 
 -- forget_shares: the quotas that a source no longer names
 delete from quota_source where source = ?1;
@@ -16,7 +25,13 @@ delete from quota_source where source = ?1;
 -- insert_share: a quota that a source is charged to
 insert into quota_source (source, quota) values (?1, ?2);
 
--- charge_newly_named: a quota counts what a source that names it now was granted before
-insert into ledger_charge (quota, entry, cost, occupied_until)
-select ?2, entry, cost, occupied_until from ledger where source = ?1
+-- charge_known: a quota counts the calls of a source that are known one by one
+insert into ledger_charge (entry, quota, cost, occupied_until, carried_us)
+select l.entry, ?2, l.cost, l.occupied_until, l.carried_us
+from ledger l join source s on s.name = l.source
+where l.source = ?1 and (l.occupied_until is null or l.occupied_until > s.pruned_until)
 on conflict (entry, quota) do nothing;
+
+-- known_from: from when on the calls of a source are known one by one, and the latest u among them
+select s.pruned_until, (select max(occupied_until) from ledger l where l.source = s.name)
+from source s where s.name = ?1;

@@ -16,21 +16,19 @@ from headgate.core.errors import NotFound
 from headgate.core.facts import TimeUnwatched
 from headgate.core.model import CallReport, CallRules
 from headgate.core.quota import (
-    Decision,
     Pacing,
     Quota,
     Usage,
     Window,
-    decide,
     next_after,
     occupied_until,
     shortened,
-    slot_us,
     stretched,
     unknown_fate_until,
 )
-from headgate.store.engine import Transaction
-from headgate.store.statements import beside
+from headgate.store.commands import buckets, turns
+from headgate.store.engine import Row, Transaction
+from headgate.store.statements import Statement, beside
 
 SQL = beside(__file__)
 
@@ -40,8 +38,11 @@ SHORT_WINDOW_US = 600_000_000
 LAST_WRITTEN_US = 1_000_000
 """How seldom a wait writes down how far ledger time is."""
 
+PRUNE_EVERY = 32
+"""After so many entries a claim prunes up to 100."""
+
 KEPT_CALLS = 100
-"""So many of the newest calls are kept for readers, whatever the windows need."""
+"""So many of a source's newest calls are kept for readers, whatever the windows need."""
 
 
 @dataclass(slots=True)
@@ -56,6 +57,18 @@ class LockedSource:
     last_at: int
     now: int
     wall: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A grant to be written down: for which batch under which fence, by whom, at what cost, for what instant."""
+
+    worker: str
+    seq: int
+    number: int
+    fence: int
+    cost: int
+    at: int
 
 
 async def lock_source(tx: Transaction, source: str) -> LockedSource:
@@ -94,15 +107,21 @@ async def offset(tx: Transaction, reading: Reading) -> Offset:
         return first
     if row[0] == reading.epoch:
         return Offset(*row)
-    return await _rejoin(tx, reading, Offset(*row))
+    return await _rejoin(tx, reading)
 
 
-async def _rejoin(tx: Transaction, reading: Reading, before: Offset) -> Offset:
-    """Nobody watched the time until now: believe the wall clock, less its possible error."""
+async def _rejoin(tx: Transaction, reading: Reading) -> Offset:
+    """Nobody watched the time until now: believe the wall clock, less its possible error.
+
+    For short windows only watched time counts: what occupied them is carried along.
+    """
     newest = await tx.one(SQL.newest_quota)
     last, wall_at_last = newest or (reading.wall_us, reading.wall_us)
     believed_us = believed(reading, wall_at_last=wall_at_last)
-    await tx.do(SQL.carry_charges, believed_us, last - stretched(SHORT_WINDOW_US))
+    since = last - stretched(SHORT_WINDOW_US)
+    await tx.do(SQL.carry_entries, believed_us, since)
+    await tx.do(SQL.carry_charges, believed_us, since)
+    await buckets.carry(tx, believed_us, last=last, short_us=SHORT_WINDOW_US)
     after = rejoined(reading, last=last, believed_us=believed_us)
     await tx.do(SQL.update_clock, after.epoch, after.offset_us)
     tx.state(TimeUnwatched(believed_us))
@@ -110,19 +129,43 @@ async def _rejoin(tx: Transaction, reading: Reading, before: Offset) -> Offset:
 
 
 async def read_usages(tx: Transaction, locked: LockedSource) -> list[list[Usage]]:
-    """What each window of each quota is charged with."""
-    return [await usages_of(tx, quota, locked.now) for quota in locked.quotas]
+    """What each window of each quota is charged with, and what room it leaves for older tickets."""
+    return [
+        await usages_of(tx, quota, locked.now, leave=await _leave_room(tx, locked, quota))
+        for quota in locked.quotas
+    ]
 
 
-async def usages_of(tx: Transaction, quota: Quota, now: int) -> list[Usage]:
-    """What each window of a quota is charged with."""
+async def _leave_room(tx: Transaction, locked: LockedSource, quota: Quota) -> int:
+    return await turns.leave_room(tx, quota, source=locked.name, now=locked.now)
+
+
+async def usages_of(tx: Transaction, quota: Quota, now: int, *, leave: int = 0) -> list[Usage]:
+    """What each window of a quota is charged with; `leave`: room to be left on top."""
     if not quota.windows:
         return []
-    out = await tx.one(SQL.out, quota.name)
-    assert out is not None
-    horizon = now - max(window.held_us for window in quota.windows)
-    held = await tx.all(SQL.held, quota.name, horizon)
-    return [Usage(out[0], held)] * len(quota.windows)
+    row = await tx.one(SQL.out, quota.name)
+    assert row is not None
+    out, longest = row[0] + leave, longest_exact_us(quota)
+    held = await tx.all(SQL.held, quota.name, now - longest) if longest else []
+    return [
+        await buckets.usage(tx, quota, window, out=out, now=now)
+        if window.bucket_us
+        else Usage(out, _occupying(window, held))
+        for window in quota.windows
+    ]
+
+
+def _occupying(window: Window, held: Sequence[Row]) -> list[tuple[int, int]]:
+    """(u, cost) of charges: for a short window as carried over time that nobody watched, for a long one as it was."""
+    if window.span_us <= SHORT_WINDOW_US:
+        return [(until, cost) for until, cost, _ in held]
+    return [(until - carried_us, cost) for until, cost, carried_us in held]
+
+
+def longest_exact_us(quota: Quota) -> int:
+    """For how long entries have to be known one by one."""
+    return max((window.held_us for window in quota.windows if not window.bucket_us), default=0)
 
 
 async def in_flight(tx: Transaction, source: str) -> int:
@@ -131,30 +174,31 @@ async def in_flight(tx: Transaction, source: str) -> int:
     return int(row[0])
 
 
-def ask(locked: LockedSource, usages: Sequence[Sequence[Usage]], cost: int) -> Decision:
-    return decide(locked.quotas, usages, cost=cost, now=locked.now)
-
-
 async def spend(
     tx: Transaction,
     locked: LockedSource,
     usages: list[list[Usage]],
-    *,
-    worker: str,
-    seq: int,
-    number: int,
-    fence: int,
-    cost: int,
+    grant: Grant,
 ) -> int:
     """Write a grant down, charge every quota with it, and move the paces on; returns the entry."""
-    row = await tx.one(SQL.insert_entry, locked.name, worker, seq, number, fence, cost, locked.now)
+    row = await tx.one(
+        SQL.insert_entry,
+        locked.name,
+        grant.worker,
+        grant.seq,
+        grant.number,
+        grant.fence,
+        grant.cost,
+        grant.at,
+    )
     assert row is not None
     entry = int(row[0])
     for place, quota in enumerate(locked.quotas):
         if quota.windows:
-            await tx.do(SQL.insert_charge, quota.name, entry, cost)
-        usages[place] = [replace(usage, out=usage.out + cost) for usage in usages[place]]
-        locked.quotas[place] = replace(quota, next_at=next_after(quota, cost=cost, now=locked.now))
+            await tx.do(SQL.insert_charge, quota.name, entry, grant.cost)
+        usages[place] = [replace(usage, out=usage.out + grant.cost) for usage in usages[place]]
+        next_at = next_after(quota, cost=grant.cost, now=grant.at)
+        locked.quotas[place] = replace(quota, next_at=next_at)
     return entry
 
 
@@ -174,13 +218,44 @@ async def close_entry(
     tx: Transaction, locked: LockedSource, entry: int, report: CallReport | None
 ) -> None:
     """The call of an entry is over: set its u from what the worker saw; None: nobody knows its fate."""
-    row = await tx.one(SQL.granted_at, entry)
+    await _set_until(tx, locked, entry, report, SQL.close_entry)
+
+
+async def report_written(
+    tx: Transaction, locked: LockedSource, entry: int, report: CallReport
+) -> None:
+    """The call was written and is not answered yet: where the source counts early for sure, u is known."""
+    await _set_until(tx, locked, entry, report, SQL.write_entry)
+
+
+async def _set_until(
+    tx: Transaction,
+    locked: LockedSource,
+    entry: int,
+    report: CallReport | None,
+    statement: Statement,
+) -> None:
+    """U is set once, then only lowered; every quota that the call was charged to counts it."""
+    row = await tx.one(SQL.entry, entry)
     if row is None:
         return
-    written_at, until = _fate(locked, int(row[0]), report)
-    await tx.do(SQL.close_entry, entry, written_at, until)
-    if any(quota.windows for quota in locked.quotas):
-        await tx.do(SQL.close_charges, entry, until)
+    granted_at, before, cost = row
+    written_at, until = _fate(locked, granted_at, report)
+    until = until if before is None else min(before, until)
+    await tx.do(statement, entry, written_at, until)
+    charged = await tx.do(SQL.close_charges, entry, until)
+    for quota in await _counting(tx, locked, entry, charged):
+        await buckets.count(tx, quota, until=until, before=before, cost=cost)
+
+
+async def _counting(tx: Transaction, locked: LockedSource, entry: int, charged: int) -> list[Quota]:
+    """The quotas that count an entry: those charged, whoever names them now, and its own ones without a window."""
+    if charged == len(locked.quotas):
+        return locked.quotas
+    rows = await tx.all(SQL.charged, entry) if charged else []
+    named = [quota_from(*row) for row in rows]
+    known = {quota.name for quota in named}
+    return named + [q for q in locked.quotas if not q.windows and q.name not in known]
 
 
 def _fate(
@@ -214,18 +289,18 @@ def _instant(now: int, ago_us: int | None) -> int | None:
     return None if ago_us is None else now - shortened(ago_us)
 
 
-async def prune(tx: Transaction, locked: LockedSource, *, newest: int) -> None:
-    """Drop a few entries that no window and no reader needs: as many as come in, or more."""
-    kept_us = max(map(_kept_us, locked.quotas), default=0)
-    await tx.do(SQL.prune_entries, locked.name, locked.now - kept_us, newest - KEPT_CALLS)
+async def prune(tx: Transaction, locked: LockedSource, *, newest: int, granted: int) -> None:
+    """Now and then, drop entries that no window and no reader needs: more than have come in since."""
+    if newest // PRUNE_EVERY == (newest - granted) // PRUNE_EVERY:
+        return
+    kept_us = max(map(longest_exact_us, locked.quotas), default=0)
+    pruned = await tx.all(SQL.prune_entries, locked.name, locked.now - kept_us, KEPT_CALLS)
+    if pruned:
+        await tx.do(SQL.pruned, locked.name, max(until for (until,) in pruned))
     for quota in locked.quotas:
         if quota.windows:
-            await tx.do(SQL.prune_charges, quota.name, locked.now - _kept_us(quota))
-
-
-def _kept_us(quota: Quota) -> int:
-    longest = max((window.held_us for window in quota.windows), default=0)
-    return max(longest, KEPT_CALLS * slot_us(quota, cost=1))
+            await tx.do(SQL.prune_charges, quota.name, locked.now - longest_exact_us(quota))
+            await buckets.prune(tx, quota, now=locked.now)
 
 
 def quota_from(

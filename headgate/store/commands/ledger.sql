@@ -10,8 +10,11 @@ update clock set epoch = ?1, offset_us = ?2;
 -- newest_quota: the latest instant that the ledger has shown, and the wall clock then
 select last_at, last_wall from quota order by last_at desc limit 1;
 
--- carry_charges: only watched time counts for what was charged shortly before nobody watched
-update ledger_charge set occupied_until = occupied_until + ?1 where occupied_until > ?2;
+-- carry_entries: only watched time counts for what was called shortly before nobody watched
+update ledger set occupied_until = occupied_until + ?1, carried_us = carried_us + ?1 where occupied_until > ?2;
+
+-- carry_charges: the same for what it was charged to
+update ledger_charge set occupied_until = occupied_until + ?1, carried_us = carried_us + ?1 where occupied_until > ?2;
 
 -- source: what every process obeys
 select rules, failures, closed_until from source where name = ?1;
@@ -28,7 +31,7 @@ from quota_source s join quota q on q.name = s.quota where s.source = ?1 order b
 select coalesce(sum(cost), 0) from ledger_charge where quota = ?1 and occupied_until is null;
 
 -- held: what else is charged and may still occupy a window
-select occupied_until, cost from ledger_charge where quota = ?1 and occupied_until > ?2;
+select occupied_until, cost, carried_us from ledger_charge where quota = ?1 and occupied_until > ?2;
 
 -- in_flight: calls of a source that were not answered, given up or rescued
 select count(*) from ledger where source = ?1 and in_flight = 1;
@@ -51,15 +54,24 @@ where entry = ?1;
 -- close_charges: its charges occupy their windows until u
 update ledger_charge set occupied_until = min(coalesce(occupied_until, ?2), ?2) where entry = ?1;
 
--- granted_at: g of an entry
-select granted_at from ledger where entry = ?1;
+-- write_entry: it is written and still in flight, and its u is known all the same
+update ledger set written_at = ?2, occupied_until = min(coalesce(occupied_until, ?3), ?3) where entry = ?1;
 
--- pause: the source said not now
-update quota set blocked_until = max(blocked_until, ?2) where name = ?1;
+-- entry: what is known of a call
+select granted_at, occupied_until, cost from ledger where entry = ?1;
+
+-- charged: the quotas that an entry was charged to
+select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown
+from ledger_charge c join quota q on q.name = c.quota where c.entry = ?1;
 
 -- prune_entries: what no window and no reader needs any more
 delete from ledger where entry in (
-  select entry from ledger where source = ?1 and in_flight = 0 and occupied_until <= ?2 and entry <= ?3 limit 100);
+  select entry from ledger where source = ?1 and in_flight = 0 and occupied_until <= ?2 and entry <= (
+    select entry from ledger where source = ?1 order by entry desc limit 1 offset ?3) order by entry limit 100)
+returning occupied_until;
+
+-- pruned: from when on a source's entries are known one by one
+update source set pruned_until = max(pruned_until, ?2) where name = ?1;
 
 -- prune_charges: what no window needs any more
 delete from ledger_charge where (entry, quota) in (

@@ -7,6 +7,7 @@ import msgspec
 from headgate.core.facts import BatchRescued
 from headgate.core.model import Ending, RecordDraft
 from headgate.core.slicing import Todo
+from headgate.store.commands import turns
 from headgate.store.commands.batches import After, Held, apply, without
 from headgate.store.commands.ledger import close_entry, ledger_now, lock_source
 from headgate.store.engine import Row, Transaction, WorkerId
@@ -43,6 +44,8 @@ async def _give_back(tx: Transaction, worker: WorkerId, row: Row) -> None:
     await apply(tx, held, _after(held, rescues + 1), wall=locked.wall)
     tx.state(BatchRescued(source, seq, number, worker))
     tx.wake(source)
+    if len(locked.quotas) > 1:
+        await turns.wake_sharers(tx, source)
 
 
 def _after(held: Held, rescues: int) -> After:

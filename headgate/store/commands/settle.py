@@ -7,7 +7,7 @@ from typing import assert_never
 
 import msgspec
 
-from headgate.core.facts import LeaseLost, SourceClosed, SourceOpened, SourcePaused
+from headgate.core.facts import LeaseLost
 from headgate.core.model import CallReport, Claim, Ending, RecordDraft, Status
 from headgate.core.outcome import Fetched
 from headgate.core.retry import (
@@ -22,9 +22,10 @@ from headgate.core.retry import (
     Step,
 )
 from headgate.core.slicing import Todo, split
+from headgate.store.commands import turns
 from headgate.store.commands.batches import After, Held, apply, without
-from headgate.store.commands.ledger import SQL as LEDGER
-from headgate.store.commands.ledger import LockedSource, close_entry, lock_source
+from headgate.store.commands.ledger import LockedSource, close_entry, lock_source, report_written
+from headgate.store.commands.standing import tell_source
 from headgate.store.engine import Transaction
 from headgate.store.statements import beside
 
@@ -56,10 +57,24 @@ async def settle(
         tx.state(LeaseLost(claim.source, claim.seq, claim.number))
         return Lost()
     await close_entry(tx, locked, claim.entry, report)
-    await _tell_source(tx, locked, step, policy)
+    await tell_source(tx, locked, claim, step, policy)
     status = await apply(tx, held, _after(locked, held, claim, step), wall=locked.wall)
-    tx.wake(claim.source)
+    await _wake(tx, locked)
     return Settled(status)
+
+
+async def report(tx: Transaction, claim: Claim, seen: CallReport) -> None:
+    """The call was written and is not answered yet: where the source counts early for sure, that tells its u."""
+    locked = await lock_source(tx, claim.source)
+    if await _held(tx, claim) is not None:
+        await report_written(tx, locked, claim.entry, seen)
+        await _wake(tx, locked)
+
+
+async def _wake(tx: Transaction, locked: LockedSource) -> None:
+    tx.wake(locked.name)
+    if len(locked.quotas) > 1:
+        await turns.wake_sharers(tx, locked.name)
 
 
 async def _held(tx: Transaction, claim: Claim) -> Held | None:
@@ -80,11 +95,11 @@ def _after(locked: LockedSource, held: Held, claim: Claim, step: Step) -> After:
             return After(drafts, without(held.todo, drafts), reason=_first_reason(fetched))
         case Retry(after_us, reason, fetched):
             drafts = _drafts(fetched, claim) if fetched else []
-            attempt = held.attempt if locked.closed_until is not None else held.attempt + 1
+            attempt = held.attempt if claim.probe else held.attempt + 1
             return After(
                 drafts, without(held.todo, drafts), attempt, locked.now + after_us, after_us, reason
             )
-        case Bury(reason, missing, fetched):
+        case Bury(reason, missing, fetched, _):
             drafts = _drafts(
                 fetched or Fetched(),
                 claim,
@@ -120,46 +135,3 @@ def _drafts(
 
 def _first_reason(fetched: Fetched) -> str | None:
     return next(iter(fetched.failed.values()), None)
-
-
-# -- what a call says of its source --------------------------------------------------------------------------
-
-
-async def _tell_source(
-    tx: Transaction, locked: LockedSource, step: Step, policy: RetryPolicy
-) -> None:
-    match step:
-        case Postpone(after_us, reason):
-            await tx.do(LEDGER.pause, locked.name, locked.now + after_us)
-            tx.state(SourcePaused(locked.name, after_us, reason))
-        case Close(reason):
-            await _close(tx, locked, reason, policy.probe_delay_us(locked.failures + 1))
-        case Retry(_, reason, None) | Bury(reason, False, None):
-            await _failed(tx, locked, reason, policy)
-        case Complete() | Split() | Retry() | Bury():
-            await _answers(tx, locked)
-        case Release():
-            return
-        case _:
-            assert_never(step)
-
-
-async def _failed(tx: Transaction, locked: LockedSource, reason: str, policy: RetryPolicy) -> None:
-    failures = locked.failures + 1
-    if failures >= policy.circuit_after:
-        await _close(tx, locked, reason, policy.probe_delay_us(failures))
-    else:
-        await tx.do(SQL.failed_again, locked.name, locked.closed_until, reason)
-
-
-async def _close(tx: Transaction, locked: LockedSource, reason: str, for_us: int) -> None:
-    await tx.do(SQL.failed_again, locked.name, locked.now + for_us, reason)
-    tx.state(SourceClosed(locked.name, for_us, reason))
-
-
-async def _answers(tx: Transaction, locked: LockedSource) -> None:
-    if locked.failures == 0 and locked.closed_until is None:
-        return
-    await tx.do(SQL.answers, locked.name)
-    if locked.closed_until is not None:
-        tx.state(SourceOpened(locked.name))

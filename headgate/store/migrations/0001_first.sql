@@ -12,7 +12,8 @@ create table source (
   rules text not null,                 -- CallRules as JSON: what every process obeys
   failures integer not null default 0, -- calls in a row that failed or were refused
   closed_until integer,                -- only one probe at a time, and none before this instant
-  closed_reason text
+  closed_reason text,
+  pruned_until integer not null default 0 -- entries of its calls are known one by one if their u is later
 ) without rowid;
 
 create table quota (
@@ -21,7 +22,8 @@ create table quota (
   pacing text not null,
   next_at integer not null default 0,
   blocked_until integer not null default 0,
-  slowdown integer not null default 1,
+  slowdown integer not null default 1, -- the pace is stretched by it: the source throttled us within quota
+  slowed_at integer not null default 0,
   last_at integer not null,            -- the latest instant that this quota's ledger time has shown
   last_wall integer not null           -- the wall clock at that instant
 ) without rowid;
@@ -30,6 +32,13 @@ create table quota_source (
   source text not null,
   quota text not null,
   primary key (source, quota)
+) without rowid;
+
+create table ticket (
+  source text primary key,             -- who waits for room in quotas that it shares
+  number integer not null,             -- the older goes first
+  cost integer not null,               -- the room that younger ones leave
+  due_at integer not null              -- when it will ask again; not asked for soon after, it lapses
 ) without rowid;
 
 create table ledger (
@@ -43,19 +52,29 @@ create table ledger (
   granted_at integer not null,         -- g
   written_at integer,                  -- w
   occupied_until integer,              -- u; null while it is out
+  carried_us integer not null default 0, -- of that, time that nobody watched, which only short windows count
   in_flight integer not null default 1 -- until answered, given up or rescued
 );
 create index ledger_in_flight on ledger (source) where in_flight = 1;
-create index ledger_done on ledger (source, occupied_until) where in_flight = 0;
+create index ledger_source on ledger (source, entry);
 
 create table ledger_charge (
   quota text not null,
   entry integer not null,
   cost integer not null,
   occupied_until integer,
+  carried_us integer not null default 0, -- as the entry's
   primary key (entry, quota)
 ) without rowid;
-create index ledger_charge_held on ledger_charge (quota, occupied_until, cost);
+create index ledger_charge_held on ledger_charge (quota, occupied_until, cost, carried_us);
+
+create table quota_bucket (
+  quota text not null,
+  width_us integer not null,           -- a thousandth of a window's span; a minute: totals kept for 32 days
+  ends_at integer not null,            -- what is in it occupies the window until then
+  cost integer not null,
+  primary key (quota, width_us, ends_at)
+) without rowid;
 
 create table ingestion (
   seq integer primary key autoincrement,

@@ -1,0 +1,71 @@
+/**
+ * Ids as people type them: commas, spaces, lines, ranges like 1-20, quoted texts, or a JSON list.
+ * An id stays the text that it was, so that 9223372036854775807 arrives as it was typed.
+ */
+
+export const MOST = 2_000_000;
+
+const TOKEN = /"((?:[^"\\]|\\.)*)"|[^\s,;]+/gu;
+const INTEGER = /^-?(?:0|[1-9]\d*)$/;
+const RANGE = /^(-?\d+)(?:-|–|\.\.)(-?\d+)$/;
+const SPACED_RANGE = /(\d)[^\S\n]+(?:-|–|\.\.)[^\S\n]+(?=-?\d)/g;
+
+/**
+ * Read a text as ids. Returns `literals`, ready to stand in JSON, and `mistake`, a sentence or null.
+ * `asText`: every id is a text, as written, and nothing is a range.
+ */
+export function readIds(text, { asText = false } = {}) {
+  const literals = [];
+  for (const [token, quoted] of unwrapped(text, asText).matchAll(TOKEN)) {
+    if (quoted !== undefined) literals.push(quotedLiteral(token));
+    else if (asText) literals.push(JSON.stringify(token));
+    else if (INTEGER.test(token)) literals.push(token);
+    else if (!addRange(literals, token)) literals.push(JSON.stringify(token));
+    if (literals.length > MOST) return { literals: [], mistake: tooMany() };
+  }
+  return { literals, mistake: null };
+}
+
+/** An id for people: short, and the same whether it came as a number or as a text. */
+export function shown(id, most = 40) {
+  const text = String(id);
+  return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
+}
+
+/** The ids of a batch in few words: all of them, or the first and the last. */
+export function summary(ids, most = 3) {
+  if (ids.length <= most) return ids.map((id) => shown(id)).join(", ");
+  return `${shown(ids[0])} … ${shown(ids[ids.length - 1])}`;
+}
+
+function unwrapped(text, asText) {
+  const trimmed = text.trim();
+  const list = trimmed.startsWith("[") && trimmed.endsWith("]") ? trimmed.slice(1, -1) : trimmed;
+  return asText ? list : list.replace(SPACED_RANGE, "$1-");
+}
+
+function quotedLiteral(token) {
+  try {
+    return JSON.stringify(JSON.parse(token));
+  } catch {
+    return JSON.stringify(token.slice(1, -1));
+  }
+}
+
+/** Add what a range like 1-20 stands for; false if the token is not one. */
+function addRange(literals, token) {
+  const found = RANGE.exec(token);
+  if (!found) return false;
+  const first = BigInt(found[1]);
+  const last = BigInt(found[2]);
+  if (last < first) return false;
+  const size = last - first + 1n;
+  const room = BigInt(MOST + 1 - literals.length);
+  const end = size < room ? last : first + room - 1n;
+  for (let id = first; id <= end; id += 1n) literals.push(id.toString());
+  return true;
+}
+
+function tooMany() {
+  return `These are more than ${MOST.toLocaleString("en")} ids: hand them in as several ingestions.`;
+}

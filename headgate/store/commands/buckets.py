@@ -1,0 +1,103 @@
+"""Windows of many calls count in buckets of a thousandth of their span, so that usage stays a thousand rows.
+
+A call is in the bucket of its u and occupies the window until the end of that bucket: rather too long than too
+short. Totals of the minutes are kept for every quota, for 32 days, so that a window which is new in the
+configuration knows its past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headgate.core.quota import Quota, Usage, Window, stretched
+from headgate.store.engine import Transaction
+from headgate.store.statements import beside
+
+SQL = beside(__file__)
+
+MINUTE_US = 60_000_000
+TOTALS_KEPT_US = 32 * 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is known when windows change: calls one by one if their u is after `known_from`, and none after `latest`."""
+
+    now: int
+    known_from: int
+    latest: int
+
+
+def widths(quota: Quota) -> set[int]:
+    """The widths in which a quota counts: a minute, and one for each window of many calls."""
+    return {MINUTE_US} | {window.bucket_us for window in quota.windows if window.bucket_us}
+
+
+async def count(
+    tx: Transaction, quota: Quota, *, until: int, before: int | None, cost: int
+) -> None:
+    """Count a call whose u became known, or was lowered from `before`."""
+    for width in widths(quota):
+        end, end_before = _end(until, width), None if before is None else _end(before, width)
+        if end == end_before:
+            continue
+        if end_before is not None:
+            await tx.do(SQL.add, quota.name, width, end_before, -cost)
+        await tx.do(SQL.add, quota.name, width, end, cost)
+
+
+async def usage(tx: Transaction, quota: Quota, window: Window, *, out: int, now: int) -> Usage:
+    """What a window of many calls is charged with."""
+    held = await tx.all(SQL.held, quota.name, window.bucket_us, now - window.held_us)
+    return Usage(out, held)
+
+
+async def prune(tx: Transaction, quota: Quota, *, now: int) -> None:
+    """Drop a few buckets that have left their window."""
+    for window in quota.windows:
+        if window.bucket_us:
+            await tx.do(SQL.prune, quota.name, window.bucket_us, now - window.held_us)
+
+
+async def prune_totals(tx: Transaction, quota: str, *, now: int) -> None:
+    """Drop totals that no window can ask for any more."""
+    while await tx.do(SQL.prune, quota, MINUTE_US, now - TOTALS_KEPT_US):
+        continue
+
+
+async def reshape(tx: Transaction, quota: Quota, past: Past) -> None:
+    """A quota's windows have changed: new ones count what is known of the past, old ones are forgotten."""
+    before = {width for (width,) in await tx.all(SQL.widths, quota.name)}
+    for width in before - widths(quota):
+        await tx.do(SQL.forget_width, quota.name, width)
+    new = widths(quota) - before
+    await _seed(tx, quota, [w for w in quota.windows if w.bucket_us in new], quota.name, past)
+
+
+async def learn(tx: Transaction, quota: Quota, source: str, past: Past) -> None:
+    """A source newly names a quota that it shares: the quota counts what the source's own totals know."""
+    await _seed(tx, quota, quota.windows, source, past)
+    since = past.now - TOTALS_KEPT_US
+    await tx.do(SQL.seed_width, quota.name, MINUTE_US, source, since, past.latest)
+
+
+async def _seed(tx: Transaction, quota: Quota, new: Sequence[Window], of: str, past: Past) -> None:
+    for window in new:
+        if window.bucket_us:
+            since = past.now - window.held_us
+            await tx.do(SQL.seed_width, quota.name, window.bucket_us, of, since, past.latest)
+    longest = max((w.held_us for w in quota.windows if not w.bucket_us), default=0)
+    since = past.now - longest
+    if longest and since < past.known_from:
+        await tx.do(SQL.seed_charges, quota.name, of, since, past.known_from, past.latest)
+
+
+async def carry(tx: Transaction, by_us: int, *, last: int, short_us: int) -> None:
+    """Nobody watched the time: short windows do not see it pass."""
+    await tx.do(SQL.carry_short, by_us, short_us // 1_000, last - stretched(short_us))
+    await tx.do(SQL.carry_short_back)
+
+
+def _end(instant: int, width: int) -> int:
+    return -(-instant // width) * width
