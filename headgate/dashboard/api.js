@@ -10,6 +10,9 @@ const PATIENCE_FOR_A_SUBMISSION_MS = 120_000;
 /** No answer, or none that is ours: try again later. */
 export class Away extends Error {}
 
+/** Something more urgent was asked: ask again. */
+export class PutOff extends Error {}
+
 /** A key is asked for, or this one is not known. */
 export class NeedsKey extends Error {}
 
@@ -44,7 +47,7 @@ export function getTimed(path, params = {}) {
 
 /** POST to a path under /v1. Goes before whatever is being read. */
 export async function post(path, body, headers = {}) {
-  current?.abort();
+  current?.abort(new PutOff());
   const given = { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body };
   return (await inTurn(() => request(address(path), given, PATIENCE_FOR_A_SUBMISSION_MS))).body;
 }
@@ -85,7 +88,7 @@ function authorized(headers) {
 
 async function request(url, given, patienceMs) {
   const stop = new AbortController();
-  const timer = setTimeout(() => stop.abort(), patienceMs);
+  const timer = setTimeout(() => stop.abort(new Away("no answer in time")), patienceMs);
   if (!given.method) current = stop;
   const askedAt = performance.now();
   try {
@@ -99,8 +102,7 @@ async function request(url, given, patienceMs) {
     const answeredAt = performance.now();
     return { body: await understood(response), askedAt, answeredAt };
   } catch (error) {
-    if (error instanceof Refused || error instanceof NeedsKey || error instanceof Away) throw error;
-    throw new Away(error.message);
+    throw [Away, PutOff, NeedsKey, Refused].some((ours) => error instanceof ours) ? error : new Away(error.message);
   } finally {
     clearTimeout(timer);
     if (current === stop) current = null;

@@ -14,7 +14,7 @@ say whose it is, the ids left over are `failed`: they cannot be called missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 

@@ -18,7 +18,7 @@ from headgate.store.commands import turns
 from headgate.store.commands.heads import (
     MOVED_AT_ONCE,
     Head,
-    first_eligible,
+    Line,
     move_due,
     next_due,
 )
@@ -62,9 +62,10 @@ class Idle:
 
 @dataclass(slots=True)
 class _Round:
-    """One claim under way: the locked source, what its windows are charged with, and the instant looked at."""
+    """One claim under way: the locked source, its line, what its windows are charged with, the instant looked at."""
 
     locked: LockedSource
+    line: Line
     usages: list[list[Usage]]
     busy: int
     worker: WorkerId
@@ -83,12 +84,13 @@ async def claim(
     locked = await lock_source(tx, source)
     if await move_due(tx, source, locked.now) == MOVED_AT_ONCE:
         return Wait(for_us=0)  # more may be due: nobody is passed over
-    head = await first_eligible(tx, source, most=locked.rules.batch_size)
+    line = Line(tx, source, most=locked.rules.batch_size)
+    head = await line.first()
     if head is None:
         return await _nothing_eligible(tx, locked)
     busy = await in_flight(tx, source)
     usages = await read_usages(tx, locked)
-    return await _claim(tx, _Round(locked, usages, busy, worker, locked.now), head, most)
+    return await _claim(tx, _Round(locked, line, usages, busy, worker, locked.now), head, most)
 
 
 async def _claim(tx: Transaction, turn: _Round, first: Head, most: int) -> Claims | Wait:
@@ -97,8 +99,7 @@ async def _claim(tx: Transaction, turn: _Round, first: Head, most: int) -> Claim
         refused = _refusal(turn, len(head.ids))
         if refused is None:
             await _take(tx, turn, head)
-            enough = len(turn.claims) == most
-            head = None if enough else await _next(tx, turn)
+            head = await turn.line.after(head) if len(turn.claims) < most else None
         elif not _ahead(turn, refused):
             if not turn.claims:
                 return await _refused(tx, turn, refused, len(head.ids))
@@ -108,10 +109,6 @@ async def _claim(tx: Transaction, turn: _Round, first: Head, most: int) -> Claim
     await write_quotas(tx, turn.locked)
     await prune(tx, turn.locked, newest=turn.claims[-1].entry, granted=len(turn.claims))
     return Claims(tuple(turn.claims))
-
-
-async def _next(tx: Transaction, turn: _Round) -> Head | None:
-    return await first_eligible(tx, turn.locked.name, most=turn.locked.rules.batch_size)
 
 
 def _refusal(turn: _Round, ids: int) -> Wait | None:

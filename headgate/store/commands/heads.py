@@ -12,7 +12,7 @@ import msgspec
 
 from headgate.core.ids import Id
 from headgate.core.slicing import Todo, batch_positions, chunk_length, next_call
-from headgate.store.engine import Transaction
+from headgate.store.engine import Row, Transaction
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -54,98 +54,107 @@ async def next_due(tx: Transaction, source: str) -> int | None:
     return None if row is None else row[0]
 
 
-async def first_eligible(tx: Transaction, source: str, *, most: int) -> Head | None:
-    """The batch that is next, with at most so many ids in its call; None if nothing is eligible."""
-    begun = await tx.one(SQL.first_begun, source)
-    waiting = await tx.one(SQL.first_waiting, source)
-    if begun and (waiting is None or begun[:3] < waiting[:3]):
-        return await _begun_head(tx, *begun, most=most)
-    return await _waiting_head(tx, *waiting, most=most) if waiting else None
-
-
-async def _begun_head(
-    tx: Transaction,
-    priority: int,
-    seq: int,
-    number: int,
-    attempt: int,
-    fence: int,
-    todo_json: str,
-    size: int,
-    id_count: int,
-    *,
-    most: int,
-) -> Head:
-    todo = msgspec.json.decode(todo_json, type=Todo)
-    start, ids, _ = await _chunk_of(tx, seq, number, size)
-    called = tuple((position, ids[position - start]) for position in next_call(todo, most))
-    return Head(priority, seq, number, attempt, fence + 1, True, todo, called)
-
-
-async def _waiting_head(
-    tx: Transaction,
-    priority: int,
-    seq: int,
-    number: int,
-    size: int,
-    id_count: int,
-    batch_count: int,
-    *,
-    most: int,
-) -> Head:
-    start, ids, repeats = await _chunk_of(tx, seq, number, size)
-    positions = tuple(
-        position
-        for position in batch_positions(number, size, id_count)
-        if position - start not in repeats
-    )
-    called = tuple((position, ids[position - start]) for position in positions[:most])
-    following = await _next_distinct(tx, seq, number, size, (start, ids, repeats))
-    return Head(
-        priority,
-        seq,
-        number,
-        attempt=1,
-        fence=1,
-        begun=False,
-        todo=(positions,),
-        ids=called,
-        advance_to=batch_count if following is None else following,
-        last=following is None,
-    )
-
-
 _Chunk = tuple[int, list[Id], dict[int, int]]
 
 
-async def _chunk_of(tx: Transaction, seq: int, number: int, size: int) -> _Chunk:
-    length = chunk_length(size)
-    start = number * size // length * length
-    row = await tx.one(SQL.chunk, seq, start)
-    assert row is not None
-    return _decoded(start, *row)
+class Line:
+    """A source's line during one claim: what was read once is not read again while heads are taken from it."""
+
+    def __init__(self, tx: Transaction, source: str, *, most: int) -> None:
+        """`most`: how many ids one call may be for."""
+        self._tx = tx
+        self._source = source
+        self._most = most
+        self._begun: Row | None = None
+        self._waiting: Row | None = None
+        self._chunk: tuple[int, _Chunk] | None = None
+
+    async def first(self) -> Head | None:
+        """The batch that is next; None if nothing is eligible."""
+        self._begun = await self._tx.one(SQL.first_begun, self._source)
+        self._waiting = await self._tx.one(SQL.first_waiting, self._source)
+        return await self._head()
+
+    async def after(self, taken: Head) -> Head | None:
+        """The batch that is next once its first was taken."""
+        if taken.begun:
+            self._begun = await self._tx.one(SQL.first_begun, self._source)
+        elif taken.last:
+            self._waiting = await self._tx.one(SQL.first_waiting, self._source)
+        elif self._waiting:  # it was first, and its ingestion goes on
+            self._waiting = (*self._waiting[:2], taken.advance_to, *self._waiting[3:])
+        return await self._head()
+
+    async def _head(self) -> Head | None:
+        begun, waiting = self._begun, self._waiting
+        if begun and (waiting is None or begun[:3] < waiting[:3]):
+            return await self._begun_head(*begun)
+        return await self._waiting_head(*waiting) if waiting else None
+
+    async def _begun_head(
+        self,
+        priority: int,
+        seq: int,
+        number: int,
+        attempt: int,
+        fence: int,
+        todo_json: str,
+        size: int,
+    ) -> Head:
+        todo = msgspec.json.decode(todo_json, type=Todo)
+        start, ids, _ = await self._chunk_of(seq, number, size)
+        called = tuple((p, ids[p - start]) for p in next_call(todo, self._most))
+        return Head(priority, seq, number, attempt, fence + 1, True, todo, called)
+
+    async def _waiting_head(
+        self, priority: int, seq: int, number: int, size: int, id_count: int, batch_count: int
+    ) -> Head:
+        chunk = await self._chunk_of(seq, number, size)
+        start, ids, repeats = chunk
+        batch = batch_positions(number, size, id_count)
+        positions = tuple(p for p in batch if p - start not in repeats)
+        following = await self._next_distinct(seq, number, size, chunk)
+        return Head(
+            priority,
+            seq,
+            number,
+            attempt=1,
+            fence=1,
+            begun=False,
+            todo=(positions,),
+            ids=tuple((p, ids[p - start]) for p in positions[: self._most]),
+            advance_to=batch_count if following is None else following,
+            last=following is None,
+        )
+
+    async def _chunk_of(self, seq: int, number: int, size: int) -> _Chunk:
+        length = chunk_length(size)
+        start = number * size // length * length
+        if self._chunk and self._chunk[0] == seq and self._chunk[1][0] == start:
+            return self._chunk[1]
+        row = await self._tx.one(SQL.chunk, seq, start)
+        assert row is not None
+        self._chunk = (seq, _decoded(start, *row))
+        return self._chunk[1]
+
+    async def _next_distinct(self, seq: int, number: int, size: int, chunk: _Chunk) -> int | None:
+        """The next batch that has an id which stands there for the first time; None if none follows.
+
+        Batches of nothing but repeats are stepped over: they have no row, and end with their first occurrences.
+        """
+        found = _distinct_in(chunk, (number + 1) * size, size)
+        if found is not None:
+            return found
+        row = await self._tx.one(SQL.next_distinct, seq, chunk[0] + chunk_length(size))
+        if row is None:
+            return None
+        following = _decoded(*row)
+        return _distinct_in(following, following[0], size)
 
 
 def _decoded(start: int, ids: str, repeats: str | None) -> _Chunk:
     decoded = {} if repeats is None else msgspec.json.decode(repeats, type=dict[int, int])
     return start, msgspec.json.decode(ids), decoded
-
-
-async def _next_distinct(
-    tx: Transaction, seq: int, number: int, size: int, chunk: _Chunk
-) -> int | None:
-    """The next batch that has an id which stands there for the first time; None if none follows.
-
-    Batches of nothing but repeats are stepped over: they never have a row, and end with their first occurrences.
-    """
-    found = _distinct_in(chunk, (number + 1) * size, size)
-    if found is not None:
-        return found
-    row = await tx.one(SQL.next_distinct, seq, chunk[0] + chunk_length(size))
-    if row is None:
-        return None
-    following = _decoded(*row)
-    return _distinct_in(following, following[0], size)
 
 
 def _distinct_in(chunk: _Chunk, position: int, size: int) -> int | None:

@@ -5,7 +5,7 @@ select seq, number from batch where source = ?1 and not_before <= ?2 order by no
 update batch set ready = 1, not_before = null where seq = ?1 and number = ?2;
 
 -- first_begun: the first begun batch that is ready
-select b.priority, b.seq, b.number, b.attempt, b.fence, b.todo, i.size, i.id_count
+select b.priority, b.seq, b.number, b.attempt, b.fence, b.todo, i.size
 from batch b join ingestion i on i.seq = b.seq
 where b.source = ?1 and b.ready = 1 order by b.priority, b.seq, b.number limit 1;
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -73,21 +74,20 @@ class Grant:
 
 async def lock_source(tx: Transaction, source: str) -> LockedSource:
     """Lock a source's quotas and read the clock under the lock. Raises NotFound for one never configured."""
-    quotas = await tx.lock(SQL.quotas_of, source)
-    row = await tx.one(SQL.source, source)
-    if row is None:
+    rows = await tx.lock(SQL.lock, source)
+    if not rows:
         raise NotFound(f"the source {source!r} is not configured")
-    rules, failures, closed_until = row
+    rules, failures, closed_until, *clock = rows[0][7:]
     reading = await tx.reading()
-    last_at = max((quota[6] for quota in quotas), default=0)
+    last_at = max(row[6] for row in rows)
     return LockedSource(
         source,
         rules_from(rules),
         failures,
         closed_until,
-        [quota_from(*quota[:6]) for quota in quotas],
+        [quota_from(*row[:6]) for row in rows],
         last_at,
-        ledger_time(await offset(tx, reading), reading, last_at),
+        ledger_time(await _offset(tx, reading, clock), reading, last_at),
         reading.wall_us,
     )
 
@@ -95,19 +95,20 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
 async def ledger_now(tx: Transaction) -> int:
     """The ledger's now, outside any quota: for leases."""
     reading = await tx.reading()
-    return ledger_time(await offset(tx, reading), reading, 0)
+    clock = await tx.one(SQL.clock) or (None, None)
+    return ledger_time(await _offset(tx, reading, clock), reading, 0)
 
 
-async def offset(tx: Transaction, reading: Reading) -> Offset:
+async def _offset(tx: Transaction, reading: Reading, clock: Sequence[Any]) -> Offset:
     """What turns this reading into ledger time; a new ledger or a new epoch is written down."""
-    row = await tx.one(SQL.clock)
-    if row is None:
-        first = first_offset(reading)
-        await tx.do(SQL.insert_clock, first.epoch, first.offset_us)
-        return first
-    if row[0] == reading.epoch:
-        return Offset(*row)
-    return await _rejoin(tx, reading)
+    epoch, offset_us = clock
+    if epoch == reading.epoch:
+        return Offset(epoch, offset_us)
+    if epoch is not None:
+        return await _rejoin(tx, reading)
+    first = first_offset(reading)
+    await tx.do(SQL.insert_clock, first.epoch, first.offset_us)
+    return first
 
 
 async def _rejoin(tx: Transaction, reading: Reading) -> Offset:

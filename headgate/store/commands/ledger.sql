@@ -16,16 +16,17 @@ update ledger set occupied_until = occupied_until + ?1, carried_us = carried_us 
 -- carry_charges: the same for what it was charged to
 update ledger_charge set occupied_until = occupied_until + ?1, carried_us = carried_us + ?1 where occupied_until > ?2;
 
--- source: what every process obeys
-select rules, failures, closed_until from source where name = ?1;
+-- lock (sqlite): the quotas that a source is charged to, in the order of their names, with the source and the clock
+select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at,
+       s.rules, s.failures, s.closed_until, c.epoch, c.offset_us
+from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source left join clock c on true
+where n.source = ?1 order by q.name;
 
--- quotas_of (sqlite): the quotas that a source is charged to, in the order of their names
-select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at
-from quota_source s join quota q on q.name = s.quota where s.source = ?1 order by q.name;
-
--- quotas_of (postgres): the same, locked in that order until the transaction ends
-select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at
-from quota_source s join quota q on q.name = s.quota where s.source = ?1 order by q.name for update of q;
+-- lock (postgres): the same, locked in that order until the transaction ends
+select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at,
+       s.rules, s.failures, s.closed_until, c.epoch, c.offset_us
+from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source left join clock c on true
+where n.source = ?1 order by q.name for update of q;
 
 -- out: what of a quota is charged to calls whose u is unknown
 select coalesce(sum(cost), 0) from ledger_charge where quota = ?1 and occupied_until is null;

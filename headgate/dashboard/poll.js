@@ -1,0 +1,178 @@
+/**
+ * Keeps the model up to date: one round of questions after the other, never two at once.
+ * Often while something moves and around a slot, seldom at rest, never while nobody looks.
+ */
+
+import { Away, get, getTimed, NeedsKey, PutOff, Refused } from "./api.js";
+import { instant, learn, serverNow } from "./clock.js";
+import { slotMs } from "./words.js";
+
+const MOVING_MS = 1_000;
+const NEAR_SLOT_MS = 300;
+const JUST_AFTER_SLOT_MS = 60;
+const AT_REST_MS = 4_000;
+const AWAY_MS = [1_000, 2_000, 3_000, 5_000];
+
+/** Newest ingestions in each round. */
+export const NEWEST = 20;
+/** Ingestions looked at one by one in each round, and ones whose batches are asked for. */
+const LOOKS = 4;
+const BATCHES = 5;
+/** Steps towards the first open batch of a long ingestion in one round. */
+const STEPS = 8;
+/** Older ingestions that stand in the line are looked for so many pages back. */
+const OLDER_PAGES = 10;
+const OLDER = 100;
+/** The other sources are looked at every so many rounds. */
+const SOURCES_EVERY = 5;
+
+export class Poller {
+  /** `on`: updated(), away(error, retry_ms), back(), locked(). */
+  constructor(model, on) {
+    this._model = model;
+    this._on = on;
+    this._timer = null;
+    this._running = false;
+    this._again = false;
+    this._failures = 0;
+    this._rounds = 0;
+    document.addEventListener("visibilitychange", () => this.soon());
+  }
+
+  /** Ask now, or right after what is being asked. */
+  soon() {
+    clearTimeout(this._timer);
+    if (this._running) this._again = true;
+    else if (!document.hidden) this._round();
+  }
+
+  async _round() {
+    this._running = true;
+    this._again = false;
+    let wait = AT_REST_MS;
+    try {
+      await this._ask();
+      if (this._failures) this._on.back();
+      this._failures = 0;
+      this._on.updated();
+      wait = this._pause();
+    } catch (error) {
+      wait = this._failed(error);
+    }
+    this._running = false;
+    if (this._again) this.soon();
+    else if (wait !== null && !document.hidden) this._timer = setTimeout(() => this._round(), wait);
+  }
+
+  /** What an error means for the next round: how long to wait, or null to wait for somebody. */
+  _failed(error) {
+    if (error instanceof NeedsKey) {
+      this._on.locked();
+      return null;
+    }
+    if (error instanceof PutOff) return NEAR_SLOT_MS;
+    if (!(error instanceof Away)) console.error(error);
+    const wait = AWAY_MS[Math.min(this._failures, AWAY_MS.length - 1)];
+    this._failures += 1;
+    if (this._failures === 1) this._model.forgetIngestions();
+    this._on.away(error, wait);
+    return wait;
+  }
+
+  async _ask() {
+    const model = this._model;
+    if (model.chosen === null || this._rounds % SOURCES_EVERY === 0 || this._failures) {
+      model.noteSources((await get("sources")).sources);
+    }
+    this._rounds += 1;
+    await this._askForSource();
+    model.notePage(await get("ingestions", { limit: NEWEST }), { first: true });
+    await this._askForOlder();
+    await this._askForStrangers();
+    await this._look();
+    await this._askForBatches();
+    model.prune();
+  }
+
+  async _askForSource() {
+    if (this._model.chosen === null) return;
+    const asked = this._model.chosen;
+    const { body, askedAt, answeredAt } = await getTimed(`sources/${encodeURIComponent(asked)}`);
+    learn(instant(body.now), askedAt, answeredAt);
+    if (asked === this._model.chosen) this._model.noteSource(body);
+  }
+
+  /** The line may be led by ingestions older than the newest ones: a page of them in each round. */
+  async _askForOlder() {
+    const model = this._model;
+    const queue = model.source?.queue;
+    const known = model.active().filter(({ counts }) => counts.begun < counts.distinct).length;
+    if (!queue || queue.ingestions <= known || !model.olderPage) return;
+    if (model.order.length > OLDER_PAGES * OLDER) return;
+    await this.older(OLDER);
+  }
+
+  /** The next page of older ingestions. */
+  async older(limit = NEWEST) {
+    const page = this._model.olderPage;
+    if (!page) return;
+    this._model.notePage(await get("ingestions", { limit, page }), { first: false });
+  }
+
+  async _askForStrangers() {
+    for (const id of this._model.strangers().slice(0, 2)) await this._lookAt(id);
+  }
+
+  /** Forecasts: of the first in the line always, of the others in turn. */
+  async _look() {
+    const active = [...this._model.ingestions.values()].filter((of) => of.ended_ms === null);
+    const first = this._model.active()[0];
+    const others = active.filter((of) => of !== first).sort((a, b) => a.looked - b.looked);
+    for (const of of [...(first ? [first] : []), ...others].slice(0, LOOKS)) await this._lookAt(of.ingestion_id);
+  }
+
+  async _lookAt(id) {
+    try {
+      this._model.noteIngestion(await get(`ingestions/${encodeURIComponent(id)}`));
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this._model.forget(id);
+    }
+  }
+
+  async _askForBatches() {
+    const model = this._model;
+    const called = model.calls.map(({ ingestion_id }) => ingestion_id).filter((id) => id !== null);
+    const wanted = new Set([...called.slice(0, 8), ...model.active().map((of) => of.ingestion_id)]);
+    let left = BATCHES;
+    for (const id of wanted) {
+      if (!left) return;
+      if (!model.isStale(id)) continue;
+      left -= 1;
+      await this._askForBatchesOf(id);
+    }
+  }
+
+  async _askForBatchesOf(id) {
+    const path = `ingestions/${encodeURIComponent(id)}/batches`;
+    for (let step = 0; step < STEPS; step += 1) {
+      const settled = this._model.noteBatches(id, await get(path, this._model.batchesWanted(id)));
+      if (settled) break;
+    }
+    const page = this._model.moreWanted(id);
+    if (page) this._model.noteMoreBatches(id, await get(path, { limit: 40, page }));
+  }
+
+  /** How long until the next round. */
+  _pause() {
+    const { source, ingestions } = this._model;
+    const line = this._model.line();
+    const moving = line.total > 0 || [...ingestions.values()].some((of) => of.ended_ms === null);
+    if (!source || !(moving || source.in_flight)) return AT_REST_MS;
+    const slot = slotMs(source);
+    const untilSlot = instant(source.next_slot_at) - serverNow();
+    if (slot && slot < 2 * NEAR_SLOT_MS) return NEAR_SLOT_MS;
+    if (source.in_flight || untilSlot <= 0) return NEAR_SLOT_MS;
+    return Math.min(MOVING_MS, untilSlot + JUST_AFTER_SLOT_MS);
+  }
+}
