@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import cast
 
 from starlette.datastructures import State
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headgate.api.access import guarded
 from headgate.api.backend import Backend, OpenBackend
@@ -27,7 +28,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _in_plain_words(send))
             return
         try:
             app = self._behind_checks()
@@ -47,6 +48,18 @@ class Front:
         if self._guarded is None or self._guarded[0] is not backend:
             self._guarded = (backend, guarded(self._app, backend.access))
         return self._guarded[1]
+
+
+def _in_plain_words(send: Send) -> Send:
+    """A start that fails for what the configuration says needs its words, not a traceback."""
+
+    async def plain(message: Message) -> None:
+        error = sys.exception()
+        if message["type"] == "lifespan.startup.failed" and isinstance(error, HeadgateError):
+            message = {**message, "message": error.message}
+        await send(message)
+
+    return plain
 
 
 def opened(state: State, open_backend: OpenBackend) -> Backend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 
 import typer
@@ -13,11 +14,16 @@ from headgate.core.model import SourceSpec
 from headgate.core.units import spoken_window
 from headgate.settings import Configuration
 
+BACKLOG = 2_048
+
 
 def serve(
     configuration: Configuration, flags: Mapping[str, object], *, open_to_all: bool = False
 ) -> None:
-    """Serve until told to stop. Raises SourceMisconfigured for a public address without a key."""
+    """Serve until told to stop.
+
+    Raises SourceMisconfigured for a public address without a key, and for one that cannot be listened on.
+    """
     settings = configuration.settings
     if not is_loopback(settings.host) and not settings.api_keys and not open_to_all:
         raise SourceMisconfigured(
@@ -25,21 +31,51 @@ def serve(
             " HEADGATE_API_KEYS (`openssl rand -hex 24` makes one), or listen on 127.0.0.1, or say"
             " --insecure-no-auth if everybody who can reach it may use it"
         )
-    typer.echo(first_screen(configuration))
-    uvicorn.run(
+    listener = listen(settings.host, settings.port)
+    config = uvicorn.Config(
         make_app(flags, bound_host=settings.host),
-        host=settings.host,
-        port=settings.port,
         log_level="warning",
         server_header=False,
         timeout_keep_alive=75,
     )
+    _Server(config, first_screen(configuration, listener.getsockname()[1])).run(sockets=[listener])
 
 
-def first_screen(configuration: Configuration) -> str:
+class _Server(uvicorn.Server):
+    """Greets once it really answers."""
+
+    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
+        super().__init__(config)
+        self._greeting = greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            typer.echo(self._greeting)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the address. Raises SourceMisconfigured if that cannot be done."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SourceMisconfigured(
+            f"cannot listen on {host} port {port} ({error.strerror}): stop what listens there, or choose"
+            " another with --port or HEADGATE_PORT (0 takes any that is free)"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def first_screen(configuration: Configuration, port: int) -> str:
     """What a person wants to know at the start: where, what is limited, what to try."""
-    settings = configuration.settings
-    address = f"http://{settings.host}:{settings.port}"
+    host = configuration.settings.host
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     sources = "\n".join(f"    {_of(source.spec)}" for source in configuration.sources)
     return f"""Headgate listens at {address}   (the page is there, the API at {address}/docs)
   database  {configuration.database}
@@ -51,5 +87,5 @@ def first_screen(configuration: Configuration) -> str:
 
 
 def _of(spec: SourceSpec) -> str:
-    limits = ", ".join(map(spoken_window, spec.quota.windows)) or "no quota"
+    limits = ", ".join(map(spoken_window, spec.quota.windows)) or "no quota of its own"
     return f"{spec.name}: {limits}, {spec.rules.batch_size} ids a call"

@@ -61,17 +61,22 @@ export class Model {
     this.calls = [...news, ...earlier].slice(0, KEPT_CALLS);
   }
 
-  /** The call as it was known, with what is new of it; the server gives calls no name of their own. */
+  /**
+   * The call as it was known, with what is new of it; the server gives calls no name of their own.
+   * `back`: when this page learnt that it had been answered.
+   */
   _known(call, before) {
     const granted_ms = instant(call.granted_at);
     const written_ms = instant(call.written_at);
     const same = before.find(
-      (known) => known.batch_id === call.batch_id && Math.abs(known.granted_ms - granted_ms) < SAME_CALL_MS,
+      (old) => old.batch_id === call.batch_id && Math.abs(old.granted_ms - granted_ms) < SAME_CALL_MS,
     );
-    if (!same) return { ...call, granted_ms, written_ms, key: ++this._calls, seen: performance.now() };
-    same.in_flight = call.in_flight;
-    same.written_ms ??= written_ms;
-    return same;
+    const seen = performance.now();
+    const known = same ?? { ...call, granted_ms, key: ++this._calls, seen, back: Infinity };
+    known.in_flight = call.in_flight;
+    known.written_ms = known.written_ms ?? written_ms;
+    if (!call.in_flight) known.back = Math.min(known.back, seen);
+    return known;
   }
 
   /** A page of ingestions, newest first; the first page brings the ones that are new. */
@@ -155,6 +160,7 @@ export class Model {
   _batches(of, page) {
     const batches = page.batches.map((batch) => ({
       ...batch,
+      read: performance.now(),
       ingestion_id: of.ingestion_id,
       priority: of.priority,
       not_before_ms: instant(batch.not_before),

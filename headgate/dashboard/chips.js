@@ -1,0 +1,213 @@
+/** The batches on the river: each goes from waiting to called to done, in this order, however fast it really went. */
+
+import { h, mark, say, show } from "./dom.js";
+import { summary } from "./ids.js";
+import { ended } from "./model.js";
+import { leftAt, slotX, xOf } from "./river.js";
+import { number, span } from "./words.js";
+
+const STATES = ["waiting", "called", "done"];
+/** How long each state is shown at least. */
+const DWELL_MS = { waiting: 260, called: 480 };
+const AT_GATE = 18;
+const SETTLING_MS = 150;
+const LEAVING_MS = 400;
+const MORE_NEEDS = 92;
+
+export class Chips {
+  /** `passes`: told whenever a batch goes through the gate. */
+  constructor(passes) {
+    this._passes = passes;
+    this._track = h("div", { class: "track" });
+    this._ahead = h("div", { class: "more ahead", hidden: true });
+    this._behind = h("div", { class: "more behind", hidden: true });
+    this.element = h("div", { class: "chips" }, this._track, this._ahead, this._behind);
+    this.clear();
+  }
+
+  clear() {
+    this._track?.replaceChildren();
+    this._known = new Map();
+    this._waiting = [];
+    this._past = [];
+    this._aheadCount = 0;
+    this.total = 0;
+  }
+
+  /** Take over the line and the calls. `first`: nothing is news, so nothing makes an entrance. */
+  update(model, space, now, first) {
+    const calls = newestCalls(model.calls);
+    const { waiting, ahead, total } = model.line();
+    const kept = new Set();
+    const keep = (batch, call, state) => {
+      kept.add(batch.batch_id);
+      return this._keep(batch, call, state, first);
+    };
+    this._waiting = waiting
+      .filter((batch) => !isOut(batch, calls.get(batch.batch_id)))
+      .map((batch) => keep(batch, null, "waiting"));
+    this._past = [];
+    for (const [id, call] of calls) {
+      const batch = model.batches.get(id);
+      if (!batch || kept.has(id) || this._past.length * space.stride > space.gate) continue;
+      if (xOf(leftAt(call), space, now) > 0) this._past.push(keep(batch, call, ended(batch) ? "done" : "called"));
+    }
+    for (const chip of this._known.values()) if (!kept.has(chip.id)) this._leave(chip);
+    this._aheadCount = ahead;
+    this.total = total;
+  }
+
+  _keep(batch, call, goal, first) {
+    let chip = this._known.get(batch.batch_id);
+    if (!chip) {
+      chip = newChip(batch, first ? goal : "waiting");
+      if (!first) chip.element.classList.add("enters");
+      this._known.set(batch.batch_id, chip);
+      this._track.append(chip.element);
+    }
+    Object.assign(chip, { batch, call, goal });
+    this._advance(chip);
+    return chip;
+  }
+
+  /** Bring a chip to the state that is true, through those between. */
+  _advance(chip) {
+    clearTimeout(chip.timer);
+    while (chip.state !== chip.goal) {
+      const at = STATES.indexOf(chip.state);
+      if (STATES.indexOf(chip.goal) < at) {
+        this._enter(chip, chip.goal);
+        break;
+      }
+      const left = chip.since + DWELL_MS[chip.state] - performance.now();
+      if (left > 0) {
+        chip.timer = setTimeout(() => this._advance(chip), left);
+        break;
+      }
+      this._enter(chip, STATES[at + 1]);
+    }
+    dress(chip);
+  }
+
+  _enter(chip, state) {
+    chip.state = state;
+    chip.since = performance.now();
+    if (state === "called") this._passes();
+  }
+
+  _leave(chip) {
+    clearTimeout(chip.timer);
+    this._known.delete(chip.id);
+    chip.element.classList.add("leaves");
+    setTimeout(() => chip.element.remove(), LEAVING_MS);
+  }
+
+  /** Put every chip where it belongs now. Returns whether there are any. */
+  place(space, now, passed) {
+    this._placeWaiting(space, now, passed);
+    this._placePast(space, now, passed);
+    return this._known.size > 0;
+  }
+
+  _placeWaiting(space, now, passed) {
+    let least = space.gate + AT_GATE;
+    let behind = this.total - this._aheadCount - this._waiting.length;
+    const room = space.width - (behind > 0 || this._waiting.length > 3 ? MORE_NEEDS : 0);
+    label(this._ahead, this._aheadCount, `${number(this._aheadCount)} ahead`);
+    if (this._aheadCount) {
+      this._ahead.style.transform = `translateX(${least}px)`;
+      least += space.stride;
+    }
+    this._waiting.forEach((chip, n) => {
+      const wanted = Math.max(least, slotX(this._aheadCount + n, space, now));
+      const fits = n === 0 || wanted + space.chip < room;
+      if (!fits) behind += 1;
+      mark(chip.element, "hid", fits ? "no" : "yes");
+      settle(chip, wanted, space, passed);
+      least = wanted + space.stride;
+      if (chip.again) say(chip.what, againWords(chip.batch, now));
+    });
+    label(this._behind, behind, `+ ${number(behind)} more`);
+  }
+
+  _placePast(space, now, passed) {
+    let most = space.gate - AT_GATE;
+    for (const chip of this._past) {
+      if (chip.state === "waiting") {
+        settle(chip, space.gate + AT_GATE, space, passed);
+        continue;
+      }
+      mark(chip.element, "hid", "no");
+      const right = Math.min(most, xOf(leftAt(chip.call), space, now));
+      settle(chip, right - space.chip, space, passed);
+      most = right - space.stride;
+      if (right + chip.offset < -space.chip) this._gone(chip);
+    }
+    this._past = this._past.filter((chip) => this._known.has(chip.id));
+  }
+
+  _gone(chip) {
+    clearTimeout(chip.timer);
+    this._known.delete(chip.id);
+    chip.element.remove();
+  }
+}
+
+function newChip(batch, state) {
+  const ids = h("span", { class: "ids" });
+  const what = h("span", { class: "what" });
+  const foot = h("span", { class: "foot" }, what, h("span", { class: "sign" }));
+  const card = h("div", { class: "card" }, ids, foot);
+  const element = h("div", { class: "chip", data: { batch: batch.batch_id, priority: batch.priority } }, card);
+  const since = performance.now();
+  return { id: batch.batch_id, element, ids, what, batch, state, goal: state, since, wanted: null, offset: 0, x: null };
+}
+
+function dress(chip) {
+  const { batch, element } = chip;
+  chip.again = chip.state === "waiting" && batch.status === "triggered" && chip.goal === "waiting";
+  mark(element, "state", chip.state);
+  mark(element, "again", chip.again ? "yes" : "no");
+  mark(element, "ending", chip.state === "done" ? batch.status : "");
+  say(chip.ids, summary(batch.ids));
+  if (!chip.again) say(chip.what, batch.priority);
+  const title = `${summary(batch.ids, 12)} · ${batch.priority} · ${batch.reason ?? batch.status.replaceAll("_", " ")}`;
+  if (element.title !== title) element.title = title;
+}
+
+/** Put a chip where it is wanted; where that is not where it was just now, let it glide there. */
+function settle(chip, wanted, space, passed) {
+  const jump = chip.wanted === null ? 0 : wanted - chip.wanted;
+  const drift = (space.flow * passed) / 1_000 + 1;
+  if (Math.abs(jump) > drift) chip.offset -= jump;
+  chip.offset = space.still || Math.abs(chip.offset) < 0.3 ? 0 : chip.offset * Math.exp(-passed / SETTLING_MS);
+  chip.wanted = wanted;
+  const x = wanted + chip.offset;
+  if (x === chip.x) return;
+  chip.x = x;
+  chip.element.style.transform = `translate3d(${x.toFixed(2)}px,0,0)`;
+}
+
+function label(element, count, text) {
+  show(element, count > 0);
+  if (count > 0) say(element, text);
+}
+
+function againWords(batch, now) {
+  const left = (batch.not_before_ms ?? now) - now;
+  return left > 0 ? `again in ${span(Math.ceil(left / 1_000) * 1_000).replace(".0", "")}` : "again";
+}
+
+/** The newest call of each batch that we know the name of, newest first. */
+function newestCalls(calls) {
+  const newest = new Map();
+  for (const call of calls) {
+    if (call.batch_id !== null && !newest.has(call.batch_id)) newest.set(call.batch_id, call);
+  }
+  return newest;
+}
+
+/** Whether a batch is with the source, or came back and we have not read since what became of it. */
+function isOut(batch, call) {
+  return Boolean(call) && (call.in_flight || batch.in_flight || batch.read < call.back);
+}
