@@ -3,7 +3,7 @@
 import { h, mark, say, show } from "./dom.js";
 import { summary } from "./ids.js";
 import { ended } from "./model.js";
-import { leftAt, slotX, xOf } from "./river.js";
+import { leftAt, slotX, xOf } from "./space.js";
 import { number, span } from "./words.js";
 
 const STATES = ["waiting", "called", "done"];

@@ -166,6 +166,7 @@ export class Model {
       not_before_ms: instant(batch.not_before),
     }));
     batches.forEach((batch) => this.batches.set(batch.batch_id, batch));
+    if (batches[0]?.number === 0) of.sample = batches[0].ids;
     return batches;
   }
 
@@ -242,7 +243,7 @@ export function ended({ status }) {
 }
 
 function fresh() {
-  return { forecast: null, looked: 0, window: [], cursor: null, nextPage: null, step: WINDOW, nearly: false, stamp: null };
+  return { forecast: null, looked: 0, sample: null, window: [], cursor: null, nextPage: null, step: WINDOW, nearly: false, stamp: null };
 }
 
 function stamp({ counts, status, cancelled_at }) {

@@ -116,16 +116,3 @@ export class River {
     return moving.some(Boolean);
   }
 }
-
-/** Where an instant is on the river. */
-export function xOf(instantMs, space, now) {
-  return space.gate + ((instantMs - now) / 1_000) * space.flow;
-}
-
-/** Where the n-th slot to come is. Slots of a gate that is open come after a call, so they do not move. */
-export function slotX(n, space, now) {
-  return xOf(Math.max(space.slotAt, now) + n * space.slot, space, now);
-}
-
-/** When a call left. */
-export const leftAt = (call) => call.written_ms ?? call.granted_ms;

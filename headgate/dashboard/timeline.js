@@ -1,7 +1,7 @@
 /** The time line: calls as drops on the water left of the gate, allowed slots as rings on the dry bed right of it. */
 
 import { h, mark, say } from "./dom.js";
-import { leftAt, slotX, xOf } from "./river.js";
+import { leftAt, slotX, xOf } from "./space.js";
 import { calmSpan, gap } from "./words.js";
 
 const NEWS_MS = 1_500;

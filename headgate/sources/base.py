@@ -25,7 +25,7 @@ class NoGrant(Exception):
 
 
 class Call(Protocol):
-    """One permitted request. Each method is said once, in this order."""
+    """One permitted request. Each method is said at most once, in this order; the last two may never come."""
 
     def check(self) -> None:
         """The last thing before the bytes leave. Raises TooLate if they must not."""
@@ -50,7 +50,7 @@ class Source(Protocol):
     async def fetch(self, ids: Sequence[tuple[int, Id]], wire: Wire) -> Outcome:
         """Ask for some ids, given as (position, id), with one call; records come back by position.
 
-        Returns an outcome for whatever the other side does. Lets TooLate and NoGrant pass through.
+        No call is made where the ids cannot be asked for at all: Rejected then. Returns an outcome for whatever the other side does. Lets TooLate and NoGrant pass through.
         """
 
     async def close(self) -> None:

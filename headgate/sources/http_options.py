@@ -15,7 +15,7 @@ class HttpOptions:
     `record_id` where each record's id is (None: the records come in the order asked, null for a missing one).
     """
 
-    url: str
+    url: str = field(repr=False)
     join: str = ","
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     records: str | None = None

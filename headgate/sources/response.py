@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from headgate.core.outcome import Failed, Fetched, Outcome, Refused, Rejected, Throttled
 from headgate.sources.headers import retry_after_us
+from headgate.sources.hints import nothing_left_us
 from headgate.sources.records import Asked, Shape, read_records
 
 _REFUSED = frozenset({401, 403, 407})
@@ -42,7 +43,8 @@ def outcome_of(
     """Say what one answer to a call for these ids comes to. Never raises, whatever the other side sent."""
     status, said = answer.status, in_words(answer.status)
     if 200 <= status < 300:
-        return _fetched(answer, asked, shape, max_bytes)
+        found = _fetched(answer, asked, shape, max_bytes)
+        return _with_hint(found, answer, now_wall_s)
     if status in _REFUSED:
         return Refused(said)
     if status in _MISSING:
@@ -81,6 +83,13 @@ def _fetched(answer: Answer, asked: Asked, shape: Shape, max_bytes: int) -> Fetc
     if not body:
         return Failed(f"{in_words(answer.status)}, and the answer is empty")
     return read_records(body, asked, shape)
+
+
+def _with_hint(found: Fetched | Failed, answer: Answer, now_wall_s: float) -> Fetched | Failed:
+    """A good answer may say that it was the last one for a while."""
+    if isinstance(found, Failed):
+        return found
+    return replace(found, nothing_left_us=nothing_left_us(answer.headers, now_wall_s=now_wall_s))
 
 
 def _not_now(answer: Answer, said: str, now_wall_s: float) -> Throttled | Failed:

@@ -1,0 +1,85 @@
+/** What stands around the river: which source, what it allows, what is used of it, and whether it is well. */
+
+import { instant, serverNow } from "./clock.js";
+import { $, h, mark, say, show } from "./dom.js";
+import { clockTime, number, several, windowWords } from "./words.js";
+
+export class Head {
+  /** `on.chosen(name)`: another source is to be shown. */
+  constructor(model, on) {
+    this._model = model;
+    this._on = on;
+    this._tabs = $("#sources");
+    this._rule = $("#rule");
+    this._notice = $("#notice");
+    this._meters = $("#meters");
+    this._counts = { waiting: $("#count-waiting"), called: $("#count-called") };
+  }
+
+  update() {
+    const { source } = this._model;
+    this._updateTabs();
+    if (!source) return;
+    const rule = source.quota.length ? source.quota.map(windowWords).join(" and ") : "no quota of its own";
+    say(this._rule, `${source.name}: ${rule}, ${several(source.batch_size, "id")} a call`);
+    const { waiting, ready, backing_off } = source.queue;
+    say(this._counts.waiting, number(waiting + ready + backing_off));
+    say(this._counts.called, source.in_flight ? number(source.in_flight) : "");
+    this._updateNotice(source);
+    this._updateMeters(source);
+  }
+
+  _updateTabs() {
+    const { sources, chosen } = this._model;
+    show(this._tabs, sources.length > 1);
+    const buttons = [...this._tabs.children];
+    sources.forEach(({ name, state, queue }, n) => {
+      const button = buttons[n] ?? this._addTab();
+      say(button.firstChild, name);
+      say(button.lastChild, queue.waiting ? number(queue.waiting) : "");
+      mark(button, "state", state);
+      mark(button, "name", name);
+      button.setAttribute("aria-pressed", String(name === chosen));
+    });
+    buttons.slice(sources.length).forEach((button) => button.remove());
+  }
+
+  _addTab() {
+    const button = h("button", { type: "button" }, h("span"), h("b"));
+    button.addEventListener("click", () => this._on.chosen(button.dataset.name));
+    return this._tabs.appendChild(button);
+  }
+
+  _updateNotice(source) {
+    const words = noticeWords(source, serverNow());
+    say(this._notice, words);
+    show(this._notice, words !== "");
+    mark(this._notice, "state", source.state);
+  }
+
+  _updateMeters(source) {
+    const meters = source.quotas.flatMap(({ name, windows }) =>
+      windows.map((window) => ({ ...window, shared: name === source.name ? "" : `${name}: ` })),
+    );
+    const items = [...this._meters.children];
+    meters.forEach(({ limit, span, used, shared }, n) => {
+      const item = items[n] ?? this._meters.appendChild(h("li", {}, h("meter", { min: 0 }), h("span")));
+      const [meter, words] = item.children;
+      meter.max = limit;
+      meter.value = used;
+      say(words, `${shared}${number(used)} of ${several(limit, "call")} used in ${span}`);
+    });
+    items.slice(meters.length).forEach((item) => item.remove());
+    say($("#hint"), source.hint ?? "");
+  }
+}
+
+function noticeWords(source, now) {
+  const next = clockTime(instant(source.next_slot_at), now);
+  if (source.type === null) return `This server's configuration does not name ${source.name}: what waits for it stays.`;
+  if (source.state === "closed") {
+    return `The source is closed: ${source.reason ?? "it refused"}. It is asked again at ${next}; what waits is kept.`;
+  }
+  if (source.state === "paused") return `The source asked for a pause: the next call may go out at ${next}.`;
+  return "";
+}

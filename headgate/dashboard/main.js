@@ -1,0 +1,138 @@
+/** The page, put together: what the poller learns goes to the river, the head, the list and the form. */
+
+import { setKey } from "./api.js";
+import { $, h, mark, say, show } from "./dom.js";
+import { Example } from "./example.js";
+import { Form } from "./form.js";
+import { Head } from "./head.js";
+import { summary } from "./ids.js";
+import { List } from "./list.js";
+import { ended, Model } from "./model.js";
+import { Poller } from "./poll.js";
+import { River } from "./river.js";
+import { number, several } from "./words.js";
+
+const SAID_EVERY_MS = 2_000;
+
+const model = new Model();
+const river = new River($("#river"), model);
+const head = new Head(model, { chosen: choose });
+const poller = new Poller(model, { updated, away, back, locked });
+const list = new List($("#ingestions"), model, { changed, failed: (error) => announce(error.message) });
+const form = new Form($("#form"), model, { accepted, chosen: choose, locked });
+const example = new Example(model, form);
+
+function updated() {
+  mark(document.body, "state", "ready");
+  head.update();
+  form.update();
+  river.update();
+  list.update();
+  const { waiting, total } = model.line();
+  const idle = total === 0 && !model.source?.in_flight;
+  invite(idle && !example.playing);
+  show($("#none"), !model.order.length);
+  show($("#older"), Boolean(model.olderPage));
+  say($("#story"), example.story());
+  describe(waiting, total);
+  document.title = total ? `${number(total)} waiting · Headgate` : "Headgate";
+}
+
+function invite(shown) {
+  show($("#invite"), shown);
+  show($("#play"), model.source?.type === "simulated");
+  const first = !model.order.length;
+  say($("#invite-words"), first ? "Nothing waits yet." : "The line is empty.");
+}
+
+/** The line in words, for those who do not see the river. */
+function describe(waiting, total) {
+  const lines = waiting.map(({ ids, priority }) => `${summary(ids)}, ${priority}`);
+  if (total > waiting.length) lines.push(`and ${several(total - waiting.length, "more batch", "more batches")}`);
+  const text = lines.join("\n");
+  const root = $("#line-words");
+  if (root.dataset.text === text) return;
+  root.dataset.text = text;
+  root.replaceChildren(...lines.map((line) => h("li", { text: line })));
+}
+
+function accepted(ingestion, literals) {
+  model.noteIngestion(ingestion);
+  if (ingestion.source !== model.chosen) choose(ingestion.source);
+  announce(`Accepted: ${several(literals.length, "id")} in ${several(ingestion.batch_count, "batch", "batches")}.`);
+  poller.soon();
+}
+
+function changed(ingestion) {
+  model.noteIngestion(ingestion);
+  updated();
+  poller.soon();
+}
+
+function choose(name) {
+  model.choose(name);
+  head.update();
+  poller.soon();
+}
+
+// --- away, and locked ----------------------------------------------------------------------------------------------
+
+function away(error, retryMs) {
+  mark(document.body, "state", "away");
+  say($("#away-words"), `The server is away (${error.message}). This page asks again every ${Math.round(retryMs / 1_000)} s.`);
+  show($("#away"), true);
+}
+
+function back() {
+  show($("#away"), false);
+  announce("The server is back.");
+}
+
+function locked() {
+  const asked = document.body.dataset.state === "locked" && $("#key").value !== "";
+  mark(document.body, "state", "locked");
+  show($("#lock"), true);
+  show($("#gate"), false);
+  say($("#key-error"), asked ? "This key is not known here." : "");
+  show($("#key-error"), asked);
+  setKey(null);
+  $("#key").focus();
+}
+
+function unlock(event) {
+  event.preventDefault();
+  const given = $("#key").value.trim();
+  if (!given) return;
+  setKey(given);
+  poller.soon();
+}
+
+// --- said aloud ----------------------------------------------------------------------------------------------------
+
+let unsaid = [];
+let lastSaid = 0;
+
+/** Say something to those who listen, at most every two seconds. */
+function announce(text) {
+  unsaid.push(text);
+  setTimeout(sayAloud, Math.max(0, lastSaid + SAID_EVERY_MS - performance.now()));
+}
+
+function sayAloud() {
+  if (!unsaid.length) return;
+  lastSaid = performance.now();
+  say($("#said"), unsaid.slice(-3).join(" "));
+  unsaid = [];
+}
+
+$("#play").addEventListener("click", () => {
+  show($("#invite"), false);
+  example.play().catch((error) => announce(error.message));
+});
+$("#older").addEventListener("click", async () => {
+  await poller.older();
+  list.update();
+});
+$("#lock-form").addEventListener("submit", unlock);
+setInterval(() => document.hidden || list.tick(), 1_000);
+poller.soon();
