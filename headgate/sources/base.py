@@ -50,7 +50,8 @@ class Source(Protocol):
     async def fetch(self, ids: Sequence[tuple[int, Id]], wire: Wire) -> Outcome:
         """Ask for some ids, given as (position, id), with one call; records come back by position.
 
-        No call is made where the ids cannot be asked for at all: Rejected then. Returns an outcome for whatever the other side does. Lets TooLate and NoGrant pass through.
+        No call is made where the ids cannot be asked for at all: Rejected then. Returns an outcome for whatever the
+        other side does. Lets TooLate and NoGrant pass through.
         """
 
     async def close(self) -> None:
