@@ -216,7 +216,7 @@ def _submission(
         batch_count=batch_count(len(ids), size),
         chunks=[_row(chunk) for chunk in cut],
         idempotency_key=idempotency_key,
-        fingerprint=fingerprint(spec.name, priority, ids) if idempotency_key else None,
+        fingerprint=None if idempotency_key is None else fingerprint(spec.name, priority, ids),
     )
 
 

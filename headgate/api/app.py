@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from headgate import __version__
-from headgate.api import health, ingestions, records, seed, sources
+from headgate.api import health, ingestions, page, records, seed, sources
 from headgate.api.backend import OpenBackend
 from headgate.api.docs import describe
 from headgate.api.front import Front, opened
@@ -37,8 +37,10 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
         version=__version__,
         description="Pull records by id from rate-limited APIs: durable, prioritised, never over quota.",
         lifespan=lifespan,
+        docs_url=None,  # page.py serves both, under a policy that keeps them at home
+        redoc_url=None,
     )
-    app.router.routes.extend([*seed.ROUTES, *health.ROUTES])
+    app.router.routes.extend([*seed.ROUTES, *health.ROUTES, *page.ROUTES])
     for router in (ingestions.router, records.router, sources.router):
         app.include_router(router)
     describe(app)

@@ -9,7 +9,10 @@ import { number, span } from "./words.js";
 const STATES = ["waiting", "called", "done"];
 /** How long each state is shown at least. */
 const DWELL_MS = { waiting: 260, called: 480 };
-const AT_GATE = 18;
+const AT_GATE = 14;
+const BETWEEN = 8;
+/** How long the news of a call may be behind the news of its batch. */
+const BEHIND_MS = 10_000;
 const SETTLING_MS = 150;
 const LEAVING_MS = 400;
 const MORE_NEEDS = 92;
@@ -38,6 +41,7 @@ export class Chips {
   update(model, space, now, first) {
     const calls = newestCalls(model.calls);
     const { waiting, ahead, total } = model.line();
+    const out = this._withoutCall(model, calls, now);
     const kept = new Set();
     const keep = (batch, call, state) => {
       kept.add(batch.batch_id);
@@ -47,7 +51,7 @@ export class Chips {
       .filter((batch) => !isOut(batch, calls.get(batch.batch_id)))
       .map((batch) => keep(batch, null, "waiting"));
     this._past = [];
-    for (const [id, call] of calls) {
+    for (const [id, call] of [...out, ...calls]) {
       const batch = model.batches.get(id);
       if (!batch || kept.has(id) || this._past.length * space.stride > space.gate) continue;
       if (xOf(leftAt(call), space, now) > 0) this._past.push(keep(batch, call, ended(batch) ? "done" : "called"));
@@ -55,6 +59,15 @@ export class Chips {
     for (const chip of this._known.values()) if (!kept.has(chip.id)) this._leave(chip);
     this._aheadCount = ahead;
     this.total = total;
+  }
+
+  /** Batches on the river of which we know that they were called, but not yet the call. */
+  _withoutCall(model, calls, now) {
+    return [...this._known.keys()]
+      .filter((id) => !calls.has(id))
+      .map((id) => model.batches.get(id))
+      .filter((batch) => batch?.triggered_ms && now - batch.triggered_ms < BEHIND_MS && (batch.in_flight || ended(batch)))
+      .map((batch) => [batch.batch_id, { granted_ms: batch.triggered_ms, written_ms: null, in_flight: batch.in_flight }]);
   }
 
   _keep(batch, call, goal, first) {
@@ -111,20 +124,24 @@ export class Chips {
 
   _placeWaiting(space, now, passed) {
     let least = space.gate + AT_GATE;
-    let behind = this.total - this._aheadCount - this._waiting.length;
-    const room = space.width - (behind > 0 || this._waiting.length > 3 ? MORE_NEEDS : 0);
     label(this._ahead, this._aheadCount, `${number(this._aheadCount)} ahead`);
     if (this._aheadCount) {
       this._ahead.style.transform = `translateX(${least}px)`;
       least += space.stride;
     }
+    const wanted = this._waiting.map((_, n) => {
+      const x = Math.max(least, slotX(this._aheadCount + n, space, now));
+      least = x + space.chip + BETWEEN;
+      return x;
+    });
+    let behind = this.total - this._aheadCount - this._waiting.length;
+    const all = behind <= 0 && (wanted.at(-1) ?? 0) + space.chip <= space.width;
+    const room = space.width - (all ? 0 : MORE_NEEDS);
     this._waiting.forEach((chip, n) => {
-      const wanted = Math.max(least, slotX(this._aheadCount + n, space, now));
-      const fits = n === 0 || wanted + space.chip < room;
+      const fits = n === 0 || wanted[n] + space.chip <= room;
       if (!fits) behind += 1;
       mark(chip.element, "hid", fits ? "no" : "yes");
-      settle(chip, wanted, space, passed);
-      least = wanted + space.stride;
+      settle(chip, wanted[n], space, passed);
       if (chip.again) say(chip.what, againWords(chip.batch, now));
     });
     label(this._behind, behind, `+ ${number(behind)} more`);
@@ -140,7 +157,7 @@ export class Chips {
       mark(chip.element, "hid", "no");
       const right = Math.min(most, xOf(leftAt(chip.call), space, now));
       settle(chip, right - space.chip, space, passed);
-      most = right - space.stride;
+      most = right - space.chip - BETWEEN;
       if (right + chip.offset < -space.chip) this._gone(chip);
     }
     this._past = this._past.filter((chip) => this._known.has(chip.id));
@@ -209,5 +226,5 @@ function newestCalls(calls) {
 
 /** Whether a batch is with the source, or came back and we have not read since what became of it. */
 function isOut(batch, call) {
-  return Boolean(call) && (call.in_flight || batch.in_flight || batch.read < call.back);
+  return batch.in_flight || Boolean(call && (call.in_flight || batch.read < call.back));
 }

@@ -26,7 +26,6 @@ export class Gate {
         this._word,
       ),
       h("div", { class: "frame" }, h("div", { class: "leaf" })),
-      h("div", { class: "now" }),
     );
     this._openUntil = 0;
   }
@@ -59,7 +58,7 @@ export class Gate {
       say(this._word, source.state === "open" ? "next slot" : source.state);
     } else {
       say(this._digits, waiting ? "now" : "open");
-      say(this._word, waiting && source.in_flight >= source.concurrency ? "answer" : "next slot");
+      say(this._word, waiting && source.in_flight >= source.concurrency ? "answer" : "slot free");
     }
   }
 }

@@ -23,8 +23,8 @@ export class Head {
     const rule = source.quota.length ? source.quota.map(windowWords).join(" and ") : "no quota of its own";
     say(this._rule, `${source.name}: ${rule}, ${several(source.batch_size, "id")} a call`);
     const { waiting, ready, backing_off } = source.queue;
-    say(this._counts.waiting, number(waiting + ready + backing_off));
-    say(this._counts.called, source.in_flight ? number(source.in_flight) : "");
+    say(this._counts.waiting, counted(waiting + ready + backing_off));
+    say(this._counts.called, counted(source.in_flight));
     this._updateNotice(source);
     this._updateMeters(source);
   }
@@ -67,12 +67,14 @@ export class Head {
       const [meter, words] = item.children;
       meter.max = limit;
       meter.value = used;
-      say(words, `${shared}${number(used)} of ${several(limit, "call")} used in ${span}`);
+      say(words, `${shared}${number(used)} of ${several(limit, "call")} used in any ${span.replace(/(\d)([a-z])/, "$1 $2")}`);
     });
     items.slice(meters.length).forEach((item) => item.remove());
     say($("#hint"), source.hint ?? "");
   }
 }
+
+const counted = (n) => (n ? number(n) : "");
 
 function noticeWords(source, now) {
   const next = clockTime(instant(source.next_slot_at), now);

@@ -7,7 +7,7 @@ import { Form } from "./form.js";
 import { Head } from "./head.js";
 import { summary } from "./ids.js";
 import { List } from "./list.js";
-import { ended, Model } from "./model.js";
+import { Model } from "./model.js";
 import { Poller } from "./poll.js";
 import { River } from "./river.js";
 import { number, several } from "./words.js";
@@ -23,7 +23,8 @@ const form = new Form($("#form"), model, { accepted, chosen: choose, locked });
 const example = new Example(model, form);
 
 function updated() {
-  mark(document.body, "state", "ready");
+  if (document.body.dataset.state === "locked") unlocked();
+  state("ready", "live");
   head.update();
   form.update();
   river.update();
@@ -36,6 +37,11 @@ function updated() {
   say($("#story"), example.story());
   describe(waiting, total);
   document.title = total ? `${number(total)} waiting · Headgate` : "Headgate";
+}
+
+function state(name, words) {
+  mark(document.body, "state", name);
+  say($("#pulse"), words);
 }
 
 function invite(shown) {
@@ -78,7 +84,7 @@ function choose(name) {
 // --- away, and locked ----------------------------------------------------------------------------------------------
 
 function away(error, retryMs) {
-  mark(document.body, "state", "away");
+  state("away", "away");
   say($("#away-words"), `The server is away (${error.message}). This page asks again every ${Math.round(retryMs / 1_000)} s.`);
   show($("#away"), true);
 }
@@ -90,13 +96,19 @@ function back() {
 
 function locked() {
   const asked = document.body.dataset.state === "locked" && $("#key").value !== "";
-  mark(document.body, "state", "locked");
+  state("locked", "locked");
   show($("#lock"), true);
   show($("#gate"), false);
   say($("#key-error"), asked ? "This key is not known here." : "");
   show($("#key-error"), asked);
   setKey(null);
   $("#key").focus();
+}
+
+function unlocked() {
+  $("#key").value = "";
+  show($("#lock"), false);
+  show($("#gate"), true);
 }
 
 function unlock(event) {
@@ -129,9 +141,8 @@ $("#play").addEventListener("click", () => {
   show($("#invite"), false);
   example.play().catch((error) => announce(error.message));
 });
-$("#older").addEventListener("click", async () => {
-  await poller.older();
-  list.update();
+$("#older").addEventListener("click", () => {
+  poller.older().then(updated, (error) => announce(error.message));
 });
 $("#lock-form").addEventListener("submit", unlock);
 setInterval(() => document.hidden || list.tick(), 1_000);

@@ -164,6 +164,7 @@ export class Model {
       ingestion_id: of.ingestion_id,
       priority: of.priority,
       not_before_ms: instant(batch.not_before),
+      triggered_ms: instant(batch.triggered_at),
     }));
     batches.forEach((batch) => this.batches.set(batch.batch_id, batch));
     if (batches[0]?.number === 0) of.sample = batches[0].ids;

@@ -10,7 +10,10 @@ import { slotMs } from "./words.js";
 const MOVING_MS = 1_000;
 const NEAR_SLOT_MS = 300;
 const JUST_AFTER_SLOT_MS = 60;
-const AT_REST_MS = 4_000;
+const AT_REST_MS = 5_000;
+/** For a while after something moved, and after opening, more is likely to come. */
+const AWAKE_MS = 1_500;
+const AWAKE_FOR_MS = 180_000;
 const AWAY_MS = [1_000, 2_000, 3_000, 5_000];
 
 /** Newest ingestions in each round. */
@@ -36,6 +39,7 @@ export class Poller {
     this._again = false;
     this._failures = 0;
     this._rounds = 0;
+    this._movedAt = performance.now();
     document.addEventListener("visibilitychange", () => this.soon());
   }
 
@@ -168,7 +172,10 @@ export class Poller {
     const { source, ingestions } = this._model;
     const line = this._model.line();
     const moving = line.total > 0 || [...ingestions.values()].some((of) => of.ended_ms === null);
-    if (!source || !(moving || source.in_flight)) return AT_REST_MS;
+    if (!source || !(moving || source.in_flight)) {
+      return performance.now() - this._movedAt < AWAKE_FOR_MS ? AWAKE_MS : AT_REST_MS;
+    }
+    this._movedAt = performance.now();
     const slot = slotMs(source);
     const untilSlot = instant(source.next_slot_at) - serverNow();
     if (slot && slot < 2 * NEAR_SLOT_MS) return NEAR_SLOT_MS;

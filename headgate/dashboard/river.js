@@ -13,12 +13,14 @@ import { Gate } from "./gate.js";
 import { TimeLine } from "./timeline.js";
 import { slotMs } from "./words.js";
 
-const WIDE = { chip: 116, apart: 12, gateAt: 0.37 };
-const NARROW = { chip: 84, apart: 8, gateAt: 0.36 };
+const WIDE = { chip: 106, apart: 22, gateAt: 0.37 };
+const NARROW = { chip: 84, apart: 22, gateAt: 0.3 };
 const NARROW_BELOW = 600;
 /** The fastest that the river flows, in pixels a second; a faster source's slots lie closer together instead. */
 const FASTEST = 90;
 const FLOW_WITHOUT_SLOTS = 24;
+/** The length of a wave on the water, which flows as time does. */
+const WAVE = 64;
 const STILL_MS = 500;
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -33,6 +35,7 @@ export class River {
     root.append(
       h("div", { class: "water" }),
       h("div", { class: "bed" }),
+      h("p", { class: "calls-here", text: "Each call lands here, never sooner than its slot." }),
       this._timeLine.element,
       this._chips.element,
       this._gate.element,
@@ -79,6 +82,7 @@ export class River {
     const flow = slot ? Math.min(FASTEST, (space.stride / slot) * 1_000) : FLOW_WITHOUT_SLOTS;
     const slotWidth = (slot / 1_000) * flow;
     this._space = { ...space, slot, slotWidth, flow, slotAt: instant(source.next_slot_at), still: still.matches };
+    this._root.style.setProperty("--drift", `${(WAVE / flow).toFixed(2)}s`);
     mark(this._root, "aligned", slot && slotWidth > space.stride - 1 ? "yes" : "no");
   }
 
@@ -108,11 +112,10 @@ export class River {
     const now = serverNow();
     const space = this._space;
     const waits = this._chips.total > 0;
-    const moving = [
-      this._chips.place(space, now, passed),
-      this._timeLine.place(space, now),
-      this._gate.draw(source, now, { slot: space.slot, waiting: waits }),
-    ];
-    return moving.some(Boolean);
+    const batches = this._chips.place(space, now, passed);
+    const calls = this._timeLine.place(space, now);
+    mark(this._root, "empty", batches || calls ? "no" : "yes");
+    const counting = this._gate.draw(source, now, { slot: space.slot, waiting: waits });
+    return batches || calls || counting;
   }
 }

@@ -92,13 +92,16 @@ export class TimeLine {
   _placeSlots(space, now) {
     const { slotWidth } = space;
     let used = 0;
+    let before = "";
     for (let n = 0; slotWidth >= DENSE && n < MOST_SLOTS; n += 1) {
       const x = slotX(n, space, now);
       if (x > space.width + 10) break;
       const ring = nth(this._slots, used, () => h("div", { class: "slot" }, h("i"), h("span")));
       ring.style.transform = `translate3d(${x.toFixed(2)}px,0,0)`;
       const inMs = ((x - space.gate) / space.flow) * 1_000;
-      say(ring.lastChild, slotWidth < LABEL_NEEDS || inMs < 1_000 ? "" : calmSpan(inMs));
+      const words = inMs < 1_000 ? "" : calmSpan(inMs);
+      say(ring.lastChild, words === before ? "" : words);
+      before = words;
       used += 1;
     }
     onlyFirst(this._slots, used);

@@ -160,10 +160,11 @@ class SqliteEngine:
         self._clock = clock
         self._observe = observe
         self._failpoint = failpoint
-        self._patient = False
-        self._writer = connect(path, self._wait_for_writer)
         self._readers: list[apsw.Connection] = []
-        self._patient = True
+        self._patient = (
+            True  # nothing else runs yet: wait for a process that makes or migrates the file
+        )
+        self._writer = connect(path, self._wait_for_writer)
         migrate(self._writer, failpoint)
         self._patient = False
         self.presence = Presence(path)
@@ -199,6 +200,8 @@ class SqliteEngine:
         return self._read(begin)
 
     def _read(self, begin: Callable[[SqliteTransaction], Coroutine[Any, Any, T]]) -> T:
+        if self._closed:
+            raise Unavailable("the store is closed")
         with self._reader() as connection:
             try:
                 connection.execute("begin")
@@ -274,7 +277,7 @@ class SqliteEngine:
         tx = SqliteTransaction(self._writer, self._clock, self._failpoint, job.facts, job.woken)
         try:
             job.result = _finished(job.begin(tx))
-        except Exception as error:
+        except BaseException as error:  # whatever it is, it is that caller's, and the store goes on
             if not self._writer.in_transaction:
                 raise
             job.fail(_unavailable(error) if isinstance(error, apsw.Error) else error)
@@ -302,13 +305,19 @@ class SqliteEngine:
             for job in group:
                 job.fail(_unavailable(lost))
         _answer(group)
+        try:
+            self._tell(group)
+        finally:  # an observer that raises stops nobody
+            if home := self._turn.next_home():
+                _go_on(home, self._begin_group)
+
+    def _tell(self, group: list[_Job]) -> None:
+        for job in group:
+            for source in job.woken:
+                self.wakes.wake(source)
         for job in group:
             for fact in job.facts:
                 self._observe(fact)
-            for source in job.woken:
-                self.wakes.wake(source)
-        if home := self._turn.next_home():
-            _go_on(home, self._begin_group)
 
     # -- threads and connections ---------------------------------------------------------------------------
 
@@ -344,10 +353,13 @@ def _wait_briefly(tries: int) -> bool:
 
 
 def _go_on(loop: asyncio.AbstractEventLoop, step: Callable[[], None]) -> None:
-    """Take a step in a loop, or here if that loop was closed meanwhile."""
+    """Take a step in a loop, or here if that loop has stopped meanwhile."""
+    if not loop.is_running():
+        step()
+        return
     try:
         loop.call_soon_threadsafe(step)
-    except RuntimeError:
+    except RuntimeError:  # closed just now
         step()
 
 

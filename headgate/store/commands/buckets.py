@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 from headgate.core.quota import Quota, Usage, Window, stretched
 from headgate.store.engine import Transaction
@@ -53,17 +54,16 @@ async def usage(tx: Transaction, quota: Quota, window: Window, *, out: int, now:
     return Usage(out, held)
 
 
-async def prune(tx: Transaction, quota: Quota, *, now: int) -> None:
+async def prune(tx: Transaction, quota: Quota, *, now: int, most: int) -> None:
     """Drop a few buckets that have left their window."""
     for window in quota.windows:
         if window.bucket_us:
-            await tx.do(SQL.prune, quota.name, window.bucket_us, now - window.held_us)
+            await tx.do(SQL.prune, quota.name, window.bucket_us, now - window.held_us, most)
 
 
 async def prune_totals(tx: Transaction, quota: str, *, now: int) -> None:
     """Drop totals that no window can ask for any more."""
-    while await tx.do(SQL.prune, quota, MINUTE_US, now - TOTALS_KEPT_US):
-        continue
+    await tx.do(SQL.prune, quota, MINUTE_US, now - TOTALS_KEPT_US, 2 * TOTALS_KEPT_US // MINUTE_US)
 
 
 async def reshape(tx: Transaction, quota: Quota, past: Past) -> None:
@@ -90,13 +90,20 @@ async def _seed(tx: Transaction, quota: Quota, new: Sequence[Window], of: str, p
     longest = max((w.held_us for w in quota.windows if not w.bucket_us), default=0)
     since = past.now - longest
     if longest and since < past.known_from:
-        await tx.do(SQL.seed_charges, quota.name, of, since, past.known_from, past.latest)
+        await tx.do(
+            SQL.seed_charges, quota.name, of, since, past.known_from, past.latest, _mark(of)
+        )
 
 
 async def carry(tx: Transaction, by_us: int, *, last: int, short_us: int) -> None:
     """Nobody watched the time: short windows do not see it pass."""
     await tx.do(SQL.carry_short, by_us, short_us // 1_000, last - stretched(short_us))
     await tx.do(SQL.carry_short_back)
+
+
+def _mark(name: str) -> int:
+    """What tells the minutes of one source from those of another, where a charge has no entry of its own."""
+    return crc32(name.encode()) % MINUTE_US
 
 
 def _end(instant: int, width: int) -> int:

@@ -8,7 +8,7 @@ select ends_at, cost from quota_bucket where quota = ?1 and width_us = ?2 and en
 -- prune: what has left the window
 delete from quota_bucket where (quota, width_us, ends_at) in (
   select quota, width_us, ends_at from quota_bucket
-  where quota = ?1 and width_us = ?2 and ends_at <= ?3 limit 100);
+  where quota = ?1 and width_us = ?2 and ends_at <= ?3 limit ?4);
 
 -- forget_width: a window that is no longer in force
 delete from quota_bucket where quota = ?1 and width_us = ?2;
@@ -24,9 +24,9 @@ on conflict (quota, width_us, ends_at) do update set cost = quota_bucket.cost + 
 
 -- seed_charges: where entries are no longer known one by one, an exact window counts the minutes
 insert into ledger_charge (entry, quota, cost, occupied_until)
-select -ends_at, ?1, cost, min(ends_at, ?5) from quota_bucket
+select -(ends_at + ?6), ?1, cost, min(ends_at, ?5) from quota_bucket
 where quota = ?2 and width_us = 60000000 and ends_at > ?3 and ends_at - 60000000 < ?4
-on conflict (entry, quota) do update set cost = ledger_charge.cost + excluded.cost;
+on conflict (entry, quota) do update set cost = excluded.cost;
 
 -- carry_short: only watched time counts for short windows (first half: out of the way, since a key must not clash)
 update quota_bucket set ends_at = -(ends_at + ?1) where width_us <= ?2 and ends_at > ?3;

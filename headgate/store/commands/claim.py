@@ -107,7 +107,7 @@ async def _claim(tx: Transaction, turn: _Round, first: Head, most: int) -> Claim
     if len(turn.locked.quotas) > 1:
         await turns.give_back(tx, turn.locked.name)
     await write_quotas(tx, turn.locked)
-    await prune(tx, turn.locked, newest=turn.claims[-1].entry, granted=len(turn.claims))
+    await prune(tx, turn.locked, granted=len(turn.claims))
     return Claims(tuple(turn.claims))
 
 

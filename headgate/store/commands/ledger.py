@@ -39,9 +39,6 @@ SHORT_WINDOW_US = 600_000_000
 LAST_WRITTEN_US = 1_000_000
 """How seldom a wait writes down how far ledger time is."""
 
-PRUNE_EVERY = 32
-"""After so many entries a claim prunes up to 100."""
-
 KEPT_CALLS = 100
 """So many of a source's newest calls are kept for readers, whatever the windows need."""
 
@@ -226,6 +223,8 @@ async def report_written(
     tx: Transaction, locked: LockedSource, entry: int, report: CallReport
 ) -> None:
     """The call was written and is not answered yet: where the source counts early for sure, u is known."""
+    if locked.rules.within_us is None:
+        return
     await _set_until(tx, locked, entry, report, SQL.write_entry)
 
 
@@ -251,8 +250,8 @@ async def _set_until(
 
 async def _counting(tx: Transaction, locked: LockedSource, entry: int, charged: int) -> list[Quota]:
     """The quotas that count an entry: those charged, whoever names them now, and its own ones without a window."""
-    if charged == len(locked.quotas):
-        return locked.quotas
+    if charged == 1 and len(locked.quotas) == 1 and locked.quotas[0].windows:
+        return locked.quotas  # the usual case, without asking
     rows = await tx.all(SQL.charged, entry) if charged else []
     named = [quota_from(*row) for row in rows]
     known = {quota.name for quota in named}
@@ -290,18 +289,17 @@ def _instant(now: int, ago_us: int | None) -> int | None:
     return None if ago_us is None else now - shortened(ago_us)
 
 
-async def prune(tx: Transaction, locked: LockedSource, *, newest: int, granted: int) -> None:
-    """Now and then, drop entries that no window and no reader needs: more than have come in since."""
-    if newest // PRUNE_EVERY == (newest - granted) // PRUNE_EVERY:
-        return
+async def prune(tx: Transaction, locked: LockedSource, *, granted: int) -> None:
+    """Drop a few entries that no window and no reader needs: more than have just come in."""
+    most = 2 * granted + 2
     kept_us = max(map(longest_exact_us, locked.quotas), default=0)
-    pruned = await tx.all(SQL.prune_entries, locked.name, locked.now - kept_us, KEPT_CALLS)
+    pruned = await tx.all(SQL.prune_entries, locked.name, locked.now - kept_us, KEPT_CALLS, most)
     if pruned:
         await tx.do(SQL.pruned, locked.name, max(until for (until,) in pruned))
     for quota in locked.quotas:
         if quota.windows:
-            await tx.do(SQL.prune_charges, quota.name, locked.now - longest_exact_us(quota))
-            await buckets.prune(tx, quota, now=locked.now)
+            await tx.do(SQL.prune_charges, quota.name, locked.now - longest_exact_us(quota), most)
+            await buckets.prune(tx, quota, now=locked.now, most=most)
 
 
 def quota_from(

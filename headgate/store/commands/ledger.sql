@@ -68,7 +68,7 @@ from ledger_charge c join quota q on q.name = c.quota where c.entry = ?1;
 -- prune_entries: what no window and no reader needs any more
 delete from ledger where entry in (
   select entry from ledger where source = ?1 and in_flight = 0 and occupied_until <= ?2 and entry <= (
-    select entry from ledger where source = ?1 order by entry desc limit 1 offset ?3) order by entry limit 100)
+    select entry from ledger where source = ?1 order by entry desc limit 1 offset ?3) order by entry limit ?4)
 returning occupied_until;
 
 -- pruned: from when on a source's entries are known one by one
@@ -76,4 +76,4 @@ update source set pruned_until = max(pruned_until, ?2) where name = ?1;
 
 -- prune_charges: what no window needs any more
 delete from ledger_charge where (entry, quota) in (
-  select entry, quota from ledger_charge where quota = ?1 and occupied_until <= ?2 limit 100);
+  select entry, quota from ledger_charge where quota = ?1 and occupied_until <= ?2 limit ?3);

@@ -76,7 +76,7 @@ async def _failed(
     if claim.probe or locked.failures + 1 >= policy.circuit_after:
         await _close(tx, locked, claim, reason, policy)
     else:
-        await tx.do(SQL.failed_again, locked.name, None, reason)
+        await tx.do(SQL.failed_again, locked.name, locked.closed_until, reason)
 
 
 async def _close(
