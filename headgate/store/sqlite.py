@@ -12,22 +12,21 @@ import asyncio
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import apsw
 
-from headgate.core.clock import Clock, Reading
-from headgate.core.errors import StoreMisused, Unavailable
+from headgate.core.clock import Clock
+from headgate.core.errors import Unavailable
 from headgate.core.facts import Fact
-from headgate.store.engine import Command, Failpoint, Row, Value, WorkerId
+from headgate.store.engine import Command, Failpoint, WorkerId
 from headgate.store.presence import Presence
 from headgate.store.sqlite_file import connect, migrate
-from headgate.store.statements import Statement
+from headgate.store.sqlite_transaction import SqliteTransaction, finished
+from headgate.store.turn import Job, Turn, answer, go_on
 from headgate.store.wakes import LocalWakes
 
 P = ParamSpec("P")
@@ -38,106 +37,6 @@ GROUP_US = 5_000
 
 BUSY_S = 8.0
 """How long a group waits for another process to finish writing before its commands are refused as unavailable."""
-
-
-@dataclass(slots=True)
-class _Job:
-    """One command on its way: how to begin it, who waits for it, what it came to."""
-
-    name: str
-    begin: Callable[[SqliteTransaction], Coroutine[Any, Any, Any]]
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    facts: list[Fact] = field(default_factory=list)
-    woken: list[str] = field(default_factory=list)
-    result: Any = None
-    error: BaseException | None = None
-
-    def fail(self, error: BaseException) -> None:
-        """Nothing of this command is stored: nothing that it said is told."""
-        self.error = error
-        self.facts.clear()
-        self.woken.clear()
-
-
-class SqliteTransaction:
-    """A transaction that never suspends: every method is done when it returns."""
-
-    __slots__ = ("_clock", "_connection", "_cursor", "_facts", "_failpoint", "_woken")
-
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        clock: Clock,
-        failpoint: Failpoint,
-        facts: list[Fact],
-        woken: list[str],
-    ) -> None:
-        self._connection = connection
-        self._cursor = connection.cursor()
-        self._clock = clock
-        self._failpoint = failpoint
-        self._facts = facts
-        self._woken = woken
-
-    async def one(self, statement: Statement, *values: Value) -> Row | None:
-        rows = self._cursor.execute(statement.sqlite, values).fetchall()
-        return rows[0] if rows else None
-
-    async def all(self, statement: Statement, *values: Value) -> list[Row]:
-        return self._cursor.execute(statement.sqlite, values).fetchall()
-
-    async def do(self, statement: Statement, *values: Value) -> int:
-        self._cursor.execute(statement.sqlite, values)
-        return self._connection.changes()
-
-    async def many(self, statement: Statement, rows: Iterable[Sequence[Value]]) -> None:
-        self._cursor.executemany(statement.sqlite, rows)
-
-    async def lock(self, statement: Statement, *values: Value) -> list[Row]:
-        return await self.all(statement, *values)  # the whole file is locked already
-
-    async def reading(self) -> Reading:
-        return self._clock.read()
-
-    def state(self, fact: Fact) -> None:
-        self._facts.append(fact)
-
-    def wake(self, source: str) -> None:
-        self._woken.append(source)
-
-    def failpoint(self, name: str) -> None:
-        self._failpoint(name)
-
-
-@dataclass(slots=True)
-class _Turn:
-    """The right to use the writing connection: one group at a time has it, from BEGIN to after COMMIT."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    taken: bool = False
-    waiting: deque[_Job] = field(default_factory=deque)
-
-    def join(self, job: _Job) -> bool:
-        """Wait in line; True if the caller has to see to it that a group begins."""
-        with self.lock:
-            self.waiting.append(job)
-            first, self.taken = not self.taken, True
-            return first
-
-    def next_home(self) -> asyncio.AbstractEventLoop | None:
-        """The loop of the first who waits; None ends the turn."""
-        with self.lock:
-            if self.waiting:
-                return self.waiting[0].loop
-            self.taken = False
-            return None
-
-    def dismiss(self) -> list[_Job]:
-        """Take everybody who waits out of the line."""
-        with self.lock:
-            dismissed, self.waiting = list(self.waiting), deque()
-            return dismissed
 
 
 class SqliteEngine:
@@ -168,7 +67,7 @@ class SqliteEngine:
         migrate(self._writer, failpoint)
         self._patient = False
         self.presence = Presence(path)
-        self._turn = _Turn()
+        self._turn = Turn()
         self._to_thread: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="headgate-commit", daemon=True)
         self._thread.start()
@@ -181,7 +80,7 @@ class SqliteEngine:
             raise Unavailable("the store is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        job = _Job(
+        job = Job(
             command.__name__,
             lambda tx: cast("Coroutine[Any, Any, T]", command(tx, *args, **kwargs)),
             loop,
@@ -206,7 +105,7 @@ class SqliteEngine:
             try:
                 connection.execute("begin")
                 tx = SqliteTransaction(connection, self._clock, self._failpoint, [], [])
-                return _finished(begin(tx))
+                return finished(begin(tx))
             except apsw.Error as error:
                 raise _unavailable(error) from error
             finally:
@@ -253,14 +152,14 @@ class SqliteEngine:
             self._writer.execute("begin immediate")
         except apsw.Error as error:
             refused, failed = self._turn.dismiss(), error
-            _go_on(refused[0].loop, lambda: self._land(refused, failed))
+            go_on(refused[0].loop, lambda: self._land(refused, failed))
         else:
-            _go_on(self._turn.waiting[0].loop, self._execute_group)
+            go_on(self._turn.waiting[0].loop, self._execute_group)
         finally:
             self._patient = False
 
     def _execute_group(self) -> None:
-        group: list[_Job] = []
+        group: list[Job] = []
         until = time.perf_counter_ns() + GROUP_US * 1_000
         try:
             while self._turn.waiting and (not group or time.perf_counter_ns() < until):
@@ -271,12 +170,12 @@ class SqliteEngine:
         else:
             self._to_thread.put(lambda: self._commit(group))
 
-    def _execute(self, job: _Job) -> None:
+    def _execute(self, job: Job) -> None:
         """Run one command in its savepoint. Raises apsw.Error only if the transaction itself was lost."""
         self._writer.execute("savepoint command")
         tx = SqliteTransaction(self._writer, self._clock, self._failpoint, job.facts, job.woken)
         try:
-            job.result = _finished(job.begin(tx))
+            job.result = finished(job.begin(tx))
         except BaseException as error:  # whatever it is, it is that caller's, and the store goes on
             if not self._writer.in_transaction:
                 raise
@@ -284,7 +183,7 @@ class SqliteEngine:
             self._writer.execute("rollback to command")
         self._writer.execute("release command")
 
-    def _commit(self, group: list[_Job]) -> None:
+    def _commit(self, group: list[Job]) -> None:
         """On the thread: one flush for the whole group."""
         lost: apsw.Error | None = None
         try:
@@ -295,23 +194,23 @@ class SqliteEngine:
                 self._failpoint(f"after_commit.{job.name}")
         except apsw.Error as error:
             lost = error
-        _go_on(group[0].loop, lambda: self._land(group, lost))
+        go_on(group[0].loop, lambda: self._land(group, lost))
 
-    def _land(self, group: list[_Job], lost: apsw.Error | None) -> None:
+    def _land(self, group: list[Job], lost: apsw.Error | None) -> None:
         """Release answers, facts and hints of a group; then see to it that the next one begins."""
         if self._writer.in_transaction:
             self._writer.execute("rollback")
         if lost is not None:
             for job in group:
                 job.fail(_unavailable(lost))
-        _answer(group)
+        answer(group)
         try:
             self._tell(group)
         finally:  # an observer that raises stops nobody
             if home := self._turn.next_home():
-                _go_on(home, self._begin_group)
+                go_on(home, self._begin_group)
 
-    def _tell(self, group: list[_Job]) -> None:
+    def _tell(self, group: list[Job]) -> None:
         for job in group:
             for source in job.woken:
                 self.wakes.wake(source)
@@ -350,60 +249,6 @@ def _wait_briefly(tries: int) -> bool:
     """A reader's busy handler: only recovery and the last checkpoint ever lock readers out, and briefly."""
     time.sleep(0.001)
     return tries < 100
-
-
-def _go_on(loop: asyncio.AbstractEventLoop, step: Callable[[], None]) -> None:
-    """Take a step in a loop, or here if that loop has stopped meanwhile."""
-    if not loop.is_running():
-        step()
-        return
-    try:
-        loop.call_soon_threadsafe(step)
-    except RuntimeError:  # closed just now
-        step()
-
-
-def _finished(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that has nothing to wait for to its end.
-
-    Raises StoreMisused if it waits all the same.
-    """
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return cast("T", end.value)
-    coroutine.close()
-    raise StoreMisused
-
-
-def _answer(group: list[_Job]) -> None:
-    """Give everybody their result, with one call into each loop that is not this one."""
-    here = _running_loop()
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-    for job in group:
-        by_loop.setdefault(job.loop, []).append(job)
-    for loop, jobs in by_loop.items():
-        if loop is here:
-            _resolve(jobs)
-        elif not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, jobs)
-
-
-def _resolve(jobs: list[_Job]) -> None:
-    for job in jobs:
-        if job.future.done():
-            continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.result)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _unavailable(error: apsw.Error) -> Unavailable:

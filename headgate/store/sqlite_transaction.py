@@ -1,0 +1,79 @@
+"""A transaction on SQLite: one that never suspends, so that a command's coroutine runs to its end in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+import apsw
+
+from headgate.core.clock import Clock, Reading
+from headgate.core.errors import StoreMisused
+from headgate.core.facts import Fact
+from headgate.store.engine import Failpoint, Row, Value
+from headgate.store.statements import Statement
+
+T = TypeVar("T")
+
+
+class SqliteTransaction:
+    """A transaction that never suspends: every method is done when it returns."""
+
+    __slots__ = ("_clock", "_connection", "_cursor", "_facts", "_failpoint", "_woken")
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        clock: Clock,
+        failpoint: Failpoint,
+        facts: list[Fact],
+        woken: list[str],
+    ) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._clock = clock
+        self._failpoint = failpoint
+        self._facts = facts
+        self._woken = woken
+
+    async def one(self, statement: Statement, *values: Value) -> Row | None:
+        rows = self._cursor.execute(statement.sqlite, values).fetchall()
+        return rows[0] if rows else None
+
+    async def all(self, statement: Statement, *values: Value) -> list[Row]:
+        return self._cursor.execute(statement.sqlite, values).fetchall()
+
+    async def do(self, statement: Statement, *values: Value) -> int:
+        self._cursor.execute(statement.sqlite, values)
+        return self._connection.changes()
+
+    async def many(self, statement: Statement, rows: Iterable[Sequence[Value]]) -> None:
+        self._cursor.executemany(statement.sqlite, rows)
+
+    async def lock(self, statement: Statement, *values: Value) -> list[Row]:
+        return await self.all(statement, *values)  # the whole file is locked already
+
+    async def reading(self) -> Reading:
+        return self._clock.read()
+
+    def state(self, fact: Fact) -> None:
+        self._facts.append(fact)
+
+    def wake(self, source: str) -> None:
+        self._woken.append(source)
+
+    def failpoint(self, name: str) -> None:
+        self._failpoint(name)
+
+
+def finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that has nothing to wait for to its end.
+
+    Raises StoreMisused if it waits all the same.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    coroutine.close()
+    raise StoreMisused
