@@ -216,7 +216,7 @@ def _submission(
         batch_count=batch_count(len(ids), size),
         chunks=[_row(chunk) for chunk in cut],
         idempotency_key=idempotency_key,
-        fingerprint=None if idempotency_key is None else fingerprint(spec.name, priority, ids),
+        fingerprint=None if idempotency_key is None else fingerprint(priority, ids),
     )
 
 
@@ -225,9 +225,9 @@ def _row(chunk: Chunk) -> ChunkRow:
     return ChunkRow(chunk.start, chunk.distinct, repeats, msgspec.json.encode(chunk.ids))
 
 
-def fingerprint(source: str, priority: Priority, ids: Sequence[Id]) -> bytes:
-    """Tell two submissions under one idempotency key apart: SHA-256 of source, priority and ids."""
-    return hashlib.sha256(msgspec.json.encode([source, priority, ids])).digest()
+def fingerprint(priority: Priority, ids: Sequence[Id]) -> bytes:
+    """Tell two submissions to a source under one idempotency key apart: SHA-256 of priority and ids."""
+    return hashlib.sha256(msgspec.json.encode([priority, ids])).digest()
 
 
 def uuid7(wall_us: int, chance: bytes) -> str:

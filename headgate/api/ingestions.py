@@ -154,7 +154,7 @@ def _forecast(outlook: Outlook) -> ForecastOut:
     return ForecastOut(
         position=outlook.position,
         starts_at=instant_or_none(outlook.starts_at),
-        finishes_at=instant(outlook.finishes_at),
+        finishes_at=instant_or_none(outlook.finishes_at),
         waits_for=waits_for,
         quota=outlook.quota or None,
     )

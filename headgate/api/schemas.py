@@ -145,9 +145,19 @@ class ForecastOut(Shown):
 
     position: int
     starts_at: str | None
-    finishes_at: str
+    finishes_at: str | None
     waits_for: (
-        Literal["ahead", "window", "pace", "paused", "concurrency", "answer", "backoff", "closed"]
+        Literal[
+            "ahead",
+            "window",
+            "pace",
+            "paused",
+            "concurrency",
+            "answer",
+            "backoff",
+            "closed",
+            "cost",
+        ]
         | None
     )
     quota: str | None = Field(description="Which quota it waits for, where it is one.")
@@ -252,8 +262,10 @@ class SourceOut(Shown):
     in_flight: int
     queue: QueueOut
     latency: str
-    next_slot_in_us: int = Field(description="0: a call can be granted now.")
-    next_slot_at: str
+    next_slot_in_us: int | None = Field(
+        description="0: a call can be granted now; null: never, since it costs more than a window holds."
+    )
+    next_slot_at: str | None
     usable_share: float = Field(
         description="How much of the quota the rule lets through at this latency."
     )

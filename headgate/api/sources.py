@@ -69,9 +69,9 @@ def _shown(backend: Backend, view: SourceView) -> dict[str, object]:
             ready=view.queue.ready,
             backing_off=view.queue.backing_off,
         ),
-        "latency": spoken(view.latency_us),
-        "next_slot_in_us": max(0, next_slot_at - view.now),
-        "next_slot_at": instant(next_slot_at + view.wall_ahead_us),
+        "latency": _rounded(view.latency_us),
+        "next_slot_in_us": None if next_slot_at is None else max(0, next_slot_at - view.now),
+        "next_slot_at": _shown_instant(view, next_slot_at),
         "usable_share": round(share, 3),
         "hint": _hint(view, share),
         "now": instant(view.now + view.wall_ahead_us),
@@ -91,10 +91,20 @@ def _hint(view: SourceView, share: float) -> str | None:
     if share >= 0.95 or view.rules.within_us is not None:
         return None
     return (
-        f"at a latency of {spoken(view.latency_us)} the rule lets {share:.0%} of the quota through, since a call"
+        f"at a latency of {_rounded(view.latency_us)} the rule lets {share:.0%} of the quota through, since a call"
         " counts until it is answered; if the source counts early for sure, say so:"
         ' counted_within = "100ms"'
     )
+
+
+def _shown_instant(view: SourceView, at: int | None) -> str | None:
+    """An instant of the ledger as people see it."""
+    return instant_or_none(None if at is None else at + view.wall_ahead_us)
+
+
+def _rounded(us: int) -> str:
+    """A measured span in whole milliseconds: more digits would only seem to say something."""
+    return spoken(round(us, -3) or us)
 
 
 def _quota(view: SourceView, quota: Quota, usages: tuple[Usage, ...]) -> QuotaOut:
@@ -110,15 +120,14 @@ def _quota(view: SourceView, quota: Quota, usages: tuple[Usage, ...]) -> QuotaOu
             )
             for window, usage in zip(quota.windows, usages, strict=True)
         ],
-        blocked_until=instant_or_none(None if blocked is None else blocked + view.wall_ahead_us),
+        blocked_until=_shown_instant(view, blocked),
     )
 
 
 def _call(view: SourceView, call: CallView) -> CallOut:
-    shift = view.wall_ahead_us
     return CallOut(
-        granted_at=instant(call.granted_at + shift),
-        written_at=instant_or_none(None if call.written_at is None else call.written_at + shift),
+        granted_at=instant(call.granted_at + view.wall_ahead_us),
+        written_at=_shown_instant(view, call.written_at),
         in_flight=call.in_flight,
         ingestion_id=call.ingestion_id,
         batch_id=call.batch_id,

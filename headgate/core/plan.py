@@ -8,6 +8,7 @@ beyond EXACT of them each limit goes on at its own period, which is exact once t
 from __future__ import annotations
 
 import heapq
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,13 @@ class Line:
         return self.latency_us if self.within_us is None else min(self.latency_us, self.within_us)
 
 
-def when(line: Line, n: int, *, now: int) -> int:
-    """The earliest instant at which the n-th call from now (from 1) can be granted, if nothing changes."""
+def when(line: Line, n: int, *, now: int) -> int | None:
+    """The earliest instant at which the n-th call from now (from 1) can be granted, if nothing changes.
+
+    None: never, since one call costs more than a window holds.
+    """
+    if any(line.cost > window.limit for quota in line.quotas for window in quota.windows):
+        return None
     limits = _limits(line, now)
     at = now
     for _ in range(min(n, EXACT)):
@@ -65,14 +71,14 @@ def _limits(line: Line, now: int) -> list[_Limit]:
     return limits
 
 
-class _Limit:
+class _Limit(ABC):
     """One thing that a grant needs."""
 
+    @abstractmethod
     def earliest(self) -> int:
         """The earliest instant at which this limit lets the next call be granted."""
-        raise NotImplementedError
 
-    def granted(self, at: int) -> None:
+    def granted(self, at: int) -> None:  # noqa: B027 - not every limit takes note
         """Take note of a grant."""
 
     def after(self, calls: int, at: int) -> int:
@@ -181,19 +187,23 @@ def usable_share(line: Line) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Where an ingestion stands: batches ahead of its next one, when that starts and when its last one ends."""
+    """Where an ingestion stands: batches ahead of its next one, when that starts and when its last one ends.
+
+    None: never, as things are.
+    """
 
     position: int
-    starts_at: int
-    finishes_at: int
+    starts_at: int | None
+    finishes_at: int | None
 
 
 def forecast(line: Line, *, ahead: int, left: int, now: int) -> Forecast:
     """Forecast an ingestion with `left` calls still to begin behind `ahead` others."""
+    ends_at = when(line, ahead + left, now=now)
     return Forecast(
         ahead,
         when(line, ahead + 1, now=now),
-        when(line, ahead + left, now=now) + line.latency_us,
+        None if ends_at is None else ends_at + line.latency_us,
     )
 
 

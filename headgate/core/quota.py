@@ -87,6 +87,7 @@ class Hold(StrEnum):
     PAUSED = "paused"
     CONCURRENCY = "concurrency"
     ANSWER = "answer"
+    COST = "cost"
     BACKOFF = "backoff"
     CLOSED = "closed"
 
@@ -139,13 +140,20 @@ def refusals(
             Wait(quota.blocked_until - now, Hold.PAUSED, quota.name),
             Wait(quota.next_at - now, Hold.PACE, quota.name),
         ]
-        for window, used in zip(quota.windows, usage, strict=True):
-            free_at = free_from(window, used, cost=cost, now=now)
-            if free_at is None:
-                waits.append(Wait(None, Hold.ANSWER, quota.name))
-            else:
-                waits.append(Wait(free_at - now, Hold.WINDOW, quota.name))
+        waits += [
+            _wait(quota.name, window, used, cost=cost, now=now)
+            for window, used in zip(quota.windows, usage, strict=True)
+        ]
     return [wait for wait in waits if wait.for_us is None or wait.for_us > 0]
+
+
+def _wait(name: str, window: Window, used: Usage, *, cost: int, now: int) -> Wait:
+    if cost > window.limit:
+        return Wait(None, Hold.COST, name)
+    free_at = free_from(window, used, cost=cost, now=now)
+    if free_at is None:
+        return Wait(None, Hold.ANSWER, name)
+    return Wait(free_at - now, Hold.WINDOW, name)
 
 
 def longest(waits: Sequence[Wait]) -> Wait | None:
@@ -158,8 +166,6 @@ def longest(waits: Sequence[Wait]) -> Wait | None:
 def free_from(window: Window, usage: Usage, *, cost: int, now: int) -> int | None:
     """The earliest instant from `now` on at which the window has room for `cost`; None: only an answer can tell."""
     room = window.limit - cost - usage.out
-    if room < 0:
-        return None
     horizon = now - window.held_us
     held = [entry for entry in usage.occupied if entry[0] > horizon]
     excess = sum(entry[1] for entry in held) - room

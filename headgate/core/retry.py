@@ -140,7 +140,7 @@ def next_step(
 def _after_answer(
     fetched: Fetched, *, asked: int, attempt: int, policy: RetryPolicy, jitter: float
 ) -> Step:
-    mentioned = len(fetched.records) + len(fetched.missing) + len(fetched.failed)
+    mentioned = len(fetched.records.keys() | fetched.missing | fetched.failed.keys())
     if mentioned >= asked or not policy.absent:
         return Complete(fetched)
     reason = f"{asked - mentioned} of {asked} ids were not in the answer"

@@ -84,8 +84,8 @@ def left_to_do(todo: Todo, done: frozenset[int]) -> Todo:
 def split(todo: Todo, called: Sequence[int]) -> Todo:
     """Replace what was just called by its two halves, before the rest: a poison id is found by bisection."""
     middle = (len(called) + 1) // 2
-    rest = left_to_do(todo, frozenset(called))
-    return (tuple(called[:middle]), tuple(called[middle:]), *rest)
+    halves = (tuple(called[:middle]), tuple(called[middle:]))
+    return (*filter(None, halves), *left_to_do(todo, frozenset(called)))
 
 
 def batch_id(ingestion_id: str, number: int) -> str:

@@ -102,7 +102,7 @@ async function request(url, given, patienceMs) {
     const answeredAt = performance.now();
     return { body: await understood(response), askedAt, answeredAt };
   } catch (error) {
-    throw [Away, PutOff, NeedsKey, Refused].some((ours) => error instanceof ours) ? error : new Away(error.message);
+    throw [Away, PutOff, NeedsKey, Refused].some((ours) => error instanceof ours) ? error : new Away("no answer");
   } finally {
     clearTimeout(timer);
     if (current === stop) current = null;

@@ -7,15 +7,17 @@ import { leftAt, slotX, xOf } from "./space.js";
 import { number, span } from "./words.js";
 
 const STATES = ["waiting", "called", "done"];
-/** How long each state is shown at least. */
+/** How long each state is shown at least; less where calls follow one another faster than that. */
 const DWELL_MS = { waiting: 260, called: 480 };
+const SHORTEST_DWELL_MS = 80;
 const AT_GATE = 14;
 const BETWEEN = 8;
 /** How long the news of a call may be behind the news of its batch. */
 const BEHIND_MS = 10_000;
 const SETTLING_MS = 150;
 const LEAVING_MS = 400;
-const MORE_NEEDS = 92;
+const MORE_NEEDS = 42;
+const A_CHARACTER = 7.2;
 
 export class Chips {
   /** `passes`: told whenever a batch goes through the gate. */
@@ -41,6 +43,7 @@ export class Chips {
   update(model, space, now, first) {
     const calls = newestCalls(model.calls);
     const { waiting, ahead, total } = model.line();
+    this._hurry = Math.max(SHORTEST_DWELL_MS, space.slot || Infinity);
     const out = this._withoutCall(model, calls, now);
     const kept = new Set();
     const keep = (batch, call, state) => {
@@ -92,7 +95,7 @@ export class Chips {
         this._enter(chip, chip.goal);
         break;
       }
-      const left = chip.since + DWELL_MS[chip.state] - performance.now();
+      const left = chip.since + Math.min(DWELL_MS[chip.state], this._hurry) - performance.now();
       if (left > 0) {
         chip.timer = setTimeout(() => this._advance(chip), left);
         break;
@@ -105,7 +108,7 @@ export class Chips {
   _enter(chip, state) {
     chip.state = state;
     chip.since = performance.now();
-    if (state === "called") this._passes();
+    if (state === "called") this._passes(chip.batch);
   }
 
   _leave(chip) {
@@ -136,7 +139,7 @@ export class Chips {
     });
     let behind = this.total - this._aheadCount - this._waiting.length;
     const all = behind <= 0 && (wanted.at(-1) ?? 0) + space.chip <= space.width;
-    const room = space.width - (all ? 0 : MORE_NEEDS);
+    const room = space.width - (all ? 0 : MORE_NEEDS + A_CHARACTER * `+ ${number(this.total)} more`.length);
     this._waiting.forEach((chip, n) => {
       const fits = n === 0 || wanted[n] + space.chip <= room;
       if (!fits) behind += 1;
@@ -188,7 +191,7 @@ function dress(chip) {
   mark(element, "ending", chip.state === "done" ? batch.status : "");
   say(chip.ids, summary(batch.ids));
   if (!chip.again) say(chip.what, batch.priority);
-  const title = `${summary(batch.ids, 12)} · ${batch.priority} · ${batch.reason ?? batch.status.replaceAll("_", " ")}`;
+  const title = `${summary(batch.ids, 120)} · ${batch.priority} · ${batch.reason ?? batch.status.replaceAll("_", " ")}`;
   if (element.title !== title) element.title = title;
 }
 

@@ -5,8 +5,9 @@ import { slotMs } from "./words.js";
 
 const FIRST = { ids: ["1", "2", "3", "4", "5"], priority: "MEDIUM" };
 const SECOND = { ids: ["6", "7", "8", "9"], priority: "HIGH" };
-/** The second comes before the second slot: four seconds after the first where slots are five apart. */
-const SHARE_OF_A_SLOT = 0.8;
+/** The second comes a second before the second slot, four after the first where slots are five apart. */
+const BEFORE_THE_SLOT_MS = 1_000;
+const AT_LEAST = 0.4;
 const AT_MOST_MS = 4_000;
 
 export class Example {
@@ -14,21 +15,28 @@ export class Example {
     this._model = model;
     this._form = form;
     this._parts = [];
-    this._began = 0;
+    this._failure = "";
     this.playing = false;
   }
 
   async play() {
     this.playing = true;
     this._parts = [];
+    this._failure = "";
     try {
       await this._handIn(FIRST);
-      const pause = Math.min(AT_MOST_MS, slotMs(this._model.source) * SHARE_OF_A_SLOT);
-      await new Promise((done) => setTimeout(done, pause));
+      await new Promise((done) => setTimeout(done, this._pause()));
       await this._handIn(SECOND);
+    } catch (error) {
+      this._failure = `The example was not taken: ${error.message || "a key is needed"}.`;
     } finally {
       this.playing = false;
     }
+  }
+
+  _pause() {
+    const slot = slotMs(this._model.source);
+    return Math.min(AT_MOST_MS, Math.max(slot - BEFORE_THE_SLOT_MS, slot * AT_LEAST));
   }
 
   async _handIn({ ids, priority }) {
@@ -38,7 +46,7 @@ export class Example {
 
   /** What has happened so far, in a sentence or two; empty if the example was not played. */
   story() {
-    if (!this._parts.length) return "";
+    if (this._failure || !this._parts.length) return this._failure;
     const parts = this._parts.map((id) => this._model.ingestions.get(id));
     if (parts.some((part) => !part || part.source !== this._model.chosen)) return "";
     const sent = this._sent();

@@ -102,7 +102,6 @@ export class Form {
       await this.handIn(literals, priority, source);
       this._ids.value = "";
       this._count();
-      this._ids.focus();
     } catch (error) {
       if (this._learnsThatIdsAreTexts(error, source)) await this._handInWhatIsThere();
       else this._failed(error, literals);

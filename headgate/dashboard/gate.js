@@ -1,7 +1,6 @@
 /** The gate: its leaf opens at a slot, and the ring over it counts down to the next one. */
 
 import { h, mark, say, svg } from "./dom.js";
-import { instant } from "./clock.js";
 import { countdown } from "./words.js";
 
 const RADIUS = 27;
@@ -35,14 +34,30 @@ export class Gate {
     this._openUntil = performance.now() + OPEN_FOR_MS;
   }
 
+  /** Nothing is known of the slots. */
+  unknown() {
+    this._shut("–", "away");
+  }
+
+  _shut(digits, word) {
+    mark(this.element, "open", "no");
+    this._ring.style.strokeDashoffset = AROUND;
+    say(this._digits, digits);
+    say(this._word, word);
+  }
+
   /** Draw the instant `now` of the server's clock. Returns whether time would change the picture. */
-  draw(source, now, { slot, waiting }) {
-    const left = instant(source.next_slot_at) - now;
+  draw(source, now, { slot, slotAt, waiting }) {
+    mark(this.element, "state", source.state);
+    if (slotAt === null) {
+      this._shut("–", "no slot");
+      return false;
+    }
+    const left = slotAt - now;
     const passing = performance.now() < this._openUntil;
     const closed = source.state !== "open";
     const blurred = slot < BLUR_MS && waiting;
     mark(this.element, "open", !closed && (passing || left <= 0 || blurred) ? "yes" : "no");
-    mark(this.element, "state", source.state);
     const share = left <= 0 ? 0 : Math.min(1, left / Math.max(slot, closed ? left : 1));
     this._ring.style.strokeDashoffset = (AROUND * (1 - share)).toFixed(2);
     this._say(source, left, { waiting, blurred: blurred && !closed });

@@ -77,11 +77,14 @@ export class Head {
 const counted = (n) => (n ? number(n) : "");
 
 function noticeWords(source, now) {
+  if (source.next_slot_at === null) {
+    return "A call for a whole batch costs more than a window of the quota holds, so nothing can be called.";
+  }
   const next = clockTime(instant(source.next_slot_at), now);
   if (source.type === null) return `This server's configuration does not name ${source.name}: what waits for it stays.`;
   if (source.state === "closed") {
-    return `The source is closed: ${source.reason ?? "it refused"}. It is asked again at ${next}; what waits is kept.`;
+    return `The source is closed: ${source.reason ?? "it refused"}. It is asked again ${next}; what waits is kept.`;
   }
-  if (source.state === "paused") return `The source asked for a pause: the next call may go out at ${next}.`;
+  if (source.state === "paused") return `The source asked for a pause: the next call may go out ${next}.`;
   return "";
 }

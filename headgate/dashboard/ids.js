@@ -32,10 +32,18 @@ export function shown(id, most = 40) {
   return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
 }
 
-/** The ids of a batch in few words: all of them, or the first and the last. */
-export function summary(ids, most = 3) {
-  if (ids.length <= most) return ids.map((id) => shown(id)).join(", ");
-  return `${shown(ids[0])} … ${shown(ids[ids.length - 1])}`;
+/** Ids in about so many characters: all of them, a range of neighbours, or the first and the last. */
+export function summary(ids, room = 10) {
+  const all = ids.map((id) => shown(id)).join(", ");
+  if (all.length <= room || ids.length < 2) return all;
+  const [first, last] = [ids[0], ids[ids.length - 1]];
+  if (areNeighbours(ids)) return `${first}–${last}`;
+  return ids.length === 2 ? all : `${shown(first)} … ${shown(last)}`;
+}
+
+function areNeighbours(ids) {
+  if (!ids.every(Number.isSafeInteger)) return false;
+  return ids.every((id, n) => n === 0 || id === ids[n - 1] + 1);
 }
 
 function unwrapped(text, asText) {
@@ -61,10 +69,13 @@ function addRange(literals, token) {
   if (last < first) return false;
   const size = last - first + 1n;
   const room = BigInt(MOST + 1 - literals.length);
-  const end = size < room ? last : first + room - 1n;
-  for (let id = first; id <= end; id += 1n) literals.push(id.toString());
+  const count = Number(size < room ? size : room);
+  const exact = isExact(first) && isExact(last);
+  for (let n = 0; n < count; n += 1) literals.push(String(exact ? Number(first) + n : first + BigInt(n)));
   return true;
 }
+
+const isExact = (integer) => Number.isSafeInteger(Number(integer));
 
 function tooMany() {
   return `These are more than ${MOST.toLocaleString("en")} ids: hand them in as several ingestions.`;

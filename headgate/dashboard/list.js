@@ -46,7 +46,7 @@ export class List {
       const [why, when] = forecastWords(ingestion, now);
       say(row.why, why);
       say(row.when, when);
-      say(row.at, clockTime(ingestion.accepted_ms, now));
+      say(row.at, `accepted ${clockTime(ingestion.accepted_ms, now)}`);
     }
   }
 
@@ -145,7 +145,7 @@ function unsure(row) {
 }
 
 function sampled({ sample, counts }) {
-  return sample.length < counts.ids ? `${summary(sample)}, …` : summary(sample);
+  return sample.length < counts.ids ? `${summary(sample, 24)}, …` : summary(sample, 24);
 }
 
 function countWords(counts) {

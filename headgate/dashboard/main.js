@@ -10,17 +10,18 @@ import { List } from "./list.js";
 import { Model } from "./model.js";
 import { Poller } from "./poll.js";
 import { River } from "./river.js";
-import { number, several } from "./words.js";
+import { calmSpan, number, several, slotMs } from "./words.js";
 
 const SAID_EVERY_MS = 2_000;
 
 const model = new Model();
-const river = new River($("#river"), model);
+const river = new River($("#river"), model, called);
 const head = new Head(model, { chosen: choose });
 const poller = new Poller(model, { updated, away, back, locked });
 const list = new List($("#ingestions"), model, { changed, failed: (error) => announce(error.message) });
 const form = new Form($("#form"), model, { accepted, chosen: choose, locked });
 const example = new Example(model, form);
+const running = new Set();
 
 function updated() {
   if (document.body.dataset.state === "locked") unlocked();
@@ -36,7 +37,16 @@ function updated() {
   show($("#older"), Boolean(model.olderPage));
   say($("#story"), example.story());
   describe(waiting, total);
+  announceEnds();
   document.title = total ? `${number(total)} waiting · Headgate` : "Headgate";
+}
+
+/** Say which of the ingestions that were running when last seen have ended. */
+function announceEnds() {
+  for (const [id, { ended_ms, status, counts }] of model.ingestions) {
+    if (ended_ms === null) running.add(id);
+    else if (running.delete(id)) announce(`An ingestion of ${several(counts.ids, "id")} is ${status}.`);
+  }
 }
 
 function state(name, words) {
@@ -46,20 +56,27 @@ function state(name, words) {
 
 function invite(shown) {
   show($("#invite"), shown);
-  show($("#play"), model.source?.type === "simulated");
+  const simulated = model.source?.type === "simulated";
+  show($("#play"), simulated);
+  show($("#invite-example"), simulated);
   const first = !model.order.length;
   say($("#invite-words"), first ? "Nothing waits yet." : "The line is empty.");
 }
 
 /** The line in words, for those who do not see the river. */
 function describe(waiting, total) {
-  const lines = waiting.map(({ ids, priority }) => `${summary(ids)}, ${priority}`);
+  const lines = waiting.map(({ ids, priority }) => `${summary(ids, 60)}, ${priority}`);
   if (total > waiting.length) lines.push(`and ${several(total - waiting.length, "more batch", "more batches")}`);
   const text = lines.join("\n");
   const root = $("#line-words");
   if (root.dataset.text === text) return;
   root.dataset.text = text;
   root.replaceChildren(...lines.map((line) => h("li", { text: line })));
+}
+
+/** Each call is said where one can follow. */
+function called({ ids }) {
+  if (slotMs(model.source) >= SAID_EVERY_MS) announce(`Called: ${summary(ids, 40)}.`);
 }
 
 function accepted(ingestion, literals) {
@@ -71,7 +88,7 @@ function accepted(ingestion, literals) {
 
 function changed(ingestion) {
   model.noteIngestion(ingestion);
-  updated();
+  list.update();
   poller.soon();
 }
 
@@ -85,7 +102,8 @@ function choose(name) {
 
 function away(error, retryMs) {
   state("away", "away");
-  say($("#away-words"), `The server is away (${error.message}). This page asks again every ${Math.round(retryMs / 1_000)} s.`);
+  river.freeze();
+  say($("#away-words"), `The server is away (${error.message}). This page asks again in ${calmSpan(retryMs)}, and goes on by itself.`);
   show($("#away"), true);
 }
 
@@ -139,10 +157,10 @@ function sayAloud() {
 
 $("#play").addEventListener("click", () => {
   show($("#invite"), false);
-  example.play().catch((error) => announce(error.message));
+  example.play().then(() => poller.soon());
 });
 $("#older").addEventListener("click", () => {
-  poller.older().then(updated, (error) => announce(error.message));
+  poller.older().then(() => list.update(), (error) => announce(error.message));
 });
 $("#lock-form").addEventListener("submit", unlock);
 setInterval(() => document.hidden || list.tick(), 1_000);

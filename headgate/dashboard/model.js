@@ -168,6 +168,7 @@ export class Model {
     }));
     batches.forEach((batch) => this.batches.set(batch.batch_id, batch));
     if (batches[0]?.number === 0) of.sample = batches[0].ids;
+    of.reason = batches.findLast(({ reason }) => reason !== null)?.reason ?? of.reason;
     return batches;
   }
 
@@ -244,7 +245,7 @@ export function ended({ status }) {
 }
 
 function fresh() {
-  return { forecast: null, looked: 0, sample: null, window: [], cursor: null, nextPage: null, step: WINDOW, nearly: false, stamp: null };
+  return { forecast: null, looked: 0, sample: null, reason: null, window: [], cursor: null, nextPage: null, step: WINDOW, nearly: false, stamp: null };
 }
 
 function stamp({ counts, status, cancelled_at }) {

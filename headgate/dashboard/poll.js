@@ -10,6 +10,8 @@ import { slotMs } from "./words.js";
 const MOVING_MS = 1_000;
 const NEAR_SLOT_MS = 300;
 const JUST_AFTER_SLOT_MS = 60;
+/** What has not come by then may take long. */
+const LATE_MS = 3_000;
 const AT_REST_MS = 5_000;
 /** For a while after something moved, and after opening, more is likely to come. */
 const AWAKE_MS = 1_500;
@@ -20,7 +22,10 @@ const AWAY_MS = [1_000, 2_000, 3_000, 5_000];
 export const NEWEST = 20;
 /** Ingestions looked at one by one in each round, and ones whose batches are asked for. */
 const LOOKS = 4;
-const BATCHES = 5;
+const BATCHES = 6;
+/** Whose batches are asked for first: the first in the line, then those of the newest calls. */
+const HEAD = 3;
+const RECENT_CALLS = 8;
 /** Steps towards the first open batch of a long ingestion in one round. */
 const STEPS = 8;
 /** Older ingestions that stand in the line are looked for so many pages back. */
@@ -39,6 +44,7 @@ export class Poller {
     this._again = false;
     this._failures = 0;
     this._rounds = 0;
+    this._gone = new Set();
     this._movedAt = performance.now();
     document.addEventListener("visibilitychange", () => this.soon());
   }
@@ -124,7 +130,8 @@ export class Poller {
   }
 
   async _askForStrangers() {
-    for (const id of this._model.strangers().slice(0, 2)) await this._lookAt(id);
+    const strangers = this._model.strangers().filter((id) => !this._gone.has(id));
+    for (const id of strangers.slice(0, 2)) await this._lookAt(id);
   }
 
   /** Forecasts: of the first in the line always, of the others in turn. */
@@ -141,13 +148,15 @@ export class Poller {
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       this._model.forget(id);
+      this._gone.add(id);
     }
   }
 
   async _askForBatches() {
     const model = this._model;
     const called = model.calls.map(({ ingestion_id }) => ingestion_id).filter((id) => id !== null);
-    const wanted = new Set([...called.slice(0, 8), ...model.active().map((of) => of.ingestion_id)]);
+    const line = model.active().map((of) => of.ingestion_id);
+    const wanted = new Set([...line.slice(0, HEAD), ...called.slice(0, RECENT_CALLS), ...line]);
     let left = BATCHES;
     for (const id of wanted) {
       if (!left) return;
@@ -176,10 +185,18 @@ export class Poller {
       return performance.now() - this._movedAt < AWAKE_FOR_MS ? AWAKE_MS : AT_REST_MS;
     }
     this._movedAt = performance.now();
+    return this._pauseWhileMoving(source);
+  }
+
+  _pauseWhileMoving(source) {
+    const now = serverNow();
     const slot = slotMs(source);
-    const untilSlot = instant(source.next_slot_at) - serverNow();
+    const flying = this._model.calls.find((call) => call.in_flight);
     if (slot && slot < 2 * NEAR_SLOT_MS) return NEAR_SLOT_MS;
-    if (source.in_flight || untilSlot <= 0) return NEAR_SLOT_MS;
+    if (flying) return now - flying.granted_ms < LATE_MS ? NEAR_SLOT_MS : MOVING_MS;
+    if (source.next_slot_at === null) return MOVING_MS;
+    const untilSlot = instant(source.next_slot_at) - now;
+    if (untilSlot <= 0) return -untilSlot < LATE_MS ? NEAR_SLOT_MS : MOVING_MS;
     return Math.min(MOVING_MS, untilSlot + JUST_AFTER_SLOT_MS);
   }
 }

@@ -21,16 +21,22 @@ const FASTEST = 90;
 const FLOW_WITHOUT_SLOTS = 24;
 /** The length of a wave on the water, which flows as time does. */
 const WAVE = 64;
+/** After so long with nothing to move, the water stands still too. */
+const ASLEEP_AFTER_MS = 60_000;
 const STILL_MS = 500;
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class River {
-  constructor(root, model) {
+  /** `called`: told of each batch that goes through the gate. */
+  constructor(root, model, called) {
     this._root = root;
     this._model = model;
     this._gate = new Gate();
-    this._chips = new Chips(() => this._gate.passed());
+    this._chips = new Chips((batch) => {
+      this._gate.passed();
+      called(batch);
+    });
     this._timeLine = new TimeLine();
     root.append(
       h("div", { class: "water" }),
@@ -43,6 +49,7 @@ export class River {
     this._showing = null;
     this._running = false;
     this._last = 0;
+    this._movedAt = performance.now();
     this._frame = this._frame.bind(this);
     this._measure();
     new ResizeObserver(() => this._measure()).observe(root);
@@ -59,11 +66,19 @@ export class River {
     }
     if (!source) return;
     this._showing = chosen;
+    this._frozen = false;
     this._scale(source);
     const now = serverNow();
+    mark(this._root, "asleep", performance.now() - this._movedAt > ASLEEP_AFTER_MS ? "yes" : "no");
     this._chips.update(this._model, this._space, now, first);
     this._timeLine.update(this._model, first);
     this._run();
+  }
+
+  /** Stand still: nothing is known of the instants that pass. */
+  freeze() {
+    this._frozen = true;
+    this._gate.unknown();
   }
 
   _measure() {
@@ -72,7 +87,9 @@ export class River {
     this._space = { ...this._space, width, chip, stride: chip + apart, gate: Math.round(width * gateAt) };
     this._root.style.setProperty("--gate", `${this._space.gate}px`);
     this._root.style.setProperty("--chip", `${chip}px`);
-    if (this._showing) this.update();
+    if (!this._model.source || !this._showing) return;
+    this._scale(this._model.source);
+    this._run();
   }
 
   /** One slot is as wide as one batch, or narrower where that would flow too fast. */
@@ -108,14 +125,16 @@ export class River {
   /** Draw this instant, `passed` milliseconds after the last one. Returns whether the next will look different. */
   _draw(passed) {
     const { source } = this._model;
-    if (!source) return false;
+    if (!source || this._frozen) return false;
     const now = serverNow();
     const space = this._space;
     const waits = this._chips.total > 0;
     const batches = this._chips.place(space, now, passed);
     const calls = this._timeLine.place(space, now);
     mark(this._root, "empty", batches || calls ? "no" : "yes");
-    const counting = this._gate.draw(source, now, { slot: space.slot, waiting: waits });
-    return batches || calls || counting;
+    const counting = this._gate.draw(source, now, { slot: space.slot, slotAt: space.slotAt, waiting: waits });
+    const moving = batches || calls || counting;
+    if (moving) this._movedAt = performance.now();
+    return moving;
   }
 }

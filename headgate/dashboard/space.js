@@ -10,6 +10,7 @@ export function xOf(instantMs, space, now) {
 
 /** Where the n-th slot to come is. Slots of a gate that is open come after a call, so they do not move. */
 export function slotX(n, space, now) {
+  if (space.slotAt === null) return space.gate; // there will be none
   return xOf(Math.max(space.slotAt, now) + n * space.slot, space, now);
 }
 

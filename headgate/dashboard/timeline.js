@@ -6,7 +6,9 @@ import { calmSpan, gap } from "./words.js";
 
 const NEWS_MS = 1_500;
 const LABEL_NEEDS = 54;
+/** Slots closer together than this, in pixels, are not drawn one by one. */
 const DENSE = 9;
+const TIGHT = 32;
 const MOST_SLOTS = 60;
 const OUT_OF_VIEW = -24;
 
@@ -90,7 +92,7 @@ export class TimeLine {
   }
 
   _placeSlots(space, now) {
-    const { slotWidth } = space;
+    const slotWidth = space.slotAt === null ? 0 : space.slotWidth;
     let used = 0;
     let before = "";
     for (let n = 0; slotWidth >= DENSE && n < MOST_SLOTS; n += 1) {
@@ -105,7 +107,7 @@ export class TimeLine {
       used += 1;
     }
     onlyFirst(this._slots, used);
-    mark(this.element, "dense", slotWidth > 0 && slotWidth < DENSE ? "yes" : "no");
+    mark(this.element, "apart", slotWidth === 0 || slotWidth > TIGHT ? "wide" : slotWidth < DENSE ? "dense" : "tight");
   }
 }
 

@@ -5,6 +5,9 @@ const UNIT_NAME = { s: "second", min: "minute", h: "hour", d: "day", day: "day" 
 const NUMBERS = new Intl.NumberFormat("en");
 const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const FAR = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const HALF_A_DAY_MS = 43_200_000;
+const HALF_A_YEAR_MS = 15_552_000_000;
 
 export const PRIORITIES = ["HIGH", "MEDIUM", "LOW"];
 
@@ -23,7 +26,8 @@ export function span(ms) {
   const seconds = Math.round(ms / 1_000);
   if (seconds < 3_600) return joined(Math.floor(seconds / 60), "min", seconds % 60, "s");
   if (seconds < 86_400) return joined(Math.floor(seconds / 3_600), "h", Math.floor((seconds % 3_600) / 60), "min");
-  return joined(Math.floor(seconds / 86_400), "d", Math.floor((seconds % 86_400) / 3_600), "h");
+  if (seconds < 10 * 86_400) return joined(Math.floor(seconds / 86_400), "d", Math.floor((seconds % 86_400) / 3_600), "h");
+  return several(Math.round(seconds / 86_400), "day");
 }
 
 /** The same, without digits that would change several times a second. */
@@ -48,9 +52,11 @@ export function countdown(ms) {
   return `${Math.floor(whole / 3_600)}:${padded(Math.floor((whole % 3_600) / 60))} h`;
 }
 
-/** An instant as wall time, with the day where it is not near. */
+/** An instant as wall time: at a time of this day, or on another day. */
 export function clockTime(ms, now) {
-  return Math.abs(ms - now) < 43_200_000 ? TIME.format(ms) : DAY.format(ms);
+  const away = Math.abs(ms - now);
+  if (away < HALF_A_DAY_MS) return `at ${TIME.format(ms)}`;
+  return `on ${(away < HALF_A_YEAR_MS ? DAY : FAR).format(ms)}`;
 }
 
 /** A span as the server writes it ("5s", "200ms") in milliseconds; NaN if it is none. */
@@ -92,14 +98,15 @@ export const STATUS_WORDS = {
 export function forecastWords(ingestion, now) {
   const { forecast } = ingestion;
   if (ingestion.ended_ms !== null) {
-    return [`Took ${span(ingestion.ended_ms - ingestion.accepted_ms)}.`, ""];
+    const failure = ingestion.status === "failed" && ingestion.reason ? `Last: ${ingestion.reason}.` : "";
+    return [`Took ${span(ingestion.ended_ms - ingestion.accepted_ms)}.`, failure];
   }
   if (ingestion.cancelled_at) return ["Cancelled: what is still out may come in, and is kept.", ""];
   if (!forecast) return ["", ""];
-  return [reason(forecast, now), finish(forecast, now)];
+  return [reason(forecast, ingestion.reason, now), finish(forecast, now)];
 }
 
-function reason(forecast, now) {
+function reason(forecast, failure, now) {
   const until = forecast.starts_ms === null ? null : Math.max(0, forecast.starts_ms - now);
   const soon = until === null || until < 950 ? "now" : `in ${calmSpan(until)}`;
   switch (forecast.waits_for) {
@@ -113,9 +120,11 @@ function reason(forecast, now) {
     case "answer":
       return "Its last call is out; the answer is awaited.";
     case "backoff":
-      return `A call failed; it is tried again ${soon}.`;
+      return `A call failed${failure ? ` (${failure})` : ""}; it is tried again ${soon}.`;
     case "paused":
       return `The source asked for a pause; its turn comes ${soon}.`;
+    case "cost":
+      return "A call costs more than a window of the quota holds: it waits until the configuration changes.";
     case "closed":
       return "Its source is closed; it waits, and nothing is lost.";
     default:
@@ -124,9 +133,10 @@ function reason(forecast, now) {
 }
 
 function finish(forecast, now) {
+  if (forecast.waits_for === "closed" || forecast.finishes_ms === null) return "";
   const left = forecast.finishes_ms - now;
   if (left < 950) return "Done any moment.";
-  return `Done in about ${calmSpan(left)}, at ${clockTime(forecast.finishes_ms, now)}.`;
+  return `Done in about ${calmSpan(left)}, ${clockTime(forecast.finishes_ms, now)}.`;
 }
 
 const padded = (n) => String(n).padStart(2, "0");

@@ -14,7 +14,7 @@ from headgate.sources.base import Source
 from headgate.worker.dispatcher import Lane, Tools
 from headgate.worker.keeper import RENEW_S, RESCUE_S, Keeper, every
 
-WATCH_S = 0.05
+NOTICE_S = 0.05
 ALONE_S = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -47,7 +47,7 @@ class Worker:
         loops: list[Coroutine[Any, Any, None]] = [
             every(RENEW_S, self._keeper.renew, name="renewal of leases", observe=observe),
             every(RESCUE_S, self._keeper.rescue, name="rescue", observe=observe),
-            self._watch(),
+            self._notice(),
             *(lane.run() for lane in self._lanes),
         ]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
@@ -71,15 +71,15 @@ class Worker:
         for lane in self._lanes:
             lane.stop()
 
-    async def _watch(self) -> None:
+    async def _notice(self) -> None:
         """Notice the commits of other processes; alone on the store, look only once a second whether one came."""
         seen = self._data_version()
         while True:
             if not self._others():
                 await asyncio.sleep(ALONE_S)
                 continue
-            for _ in range(int(ALONE_S / WATCH_S)):
-                await asyncio.sleep(WATCH_S)
+            for _ in range(int(ALONE_S / NOTICE_S)):
+                await asyncio.sleep(NOTICE_S)
                 version = self._data_version()
                 if version != seen:
                     seen = version

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 from headgate.core.clock import Clock
 from headgate.core.model import CallReport, Claim
+from headgate.core.quota import stretched
 from headgate.sources.base import NoGrant, TooLate
 
 
@@ -28,7 +29,7 @@ class GrantedWire:
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clock = clock
-        self._opens_us = got_us + claim.not_before_us
+        self._opens_us = got_us + stretched(claim.not_before_us)  # our clock may run fast by rho
         self._stale_us = asked_us + claim.not_before_us + claim.slack_us
         self._stopping = stopping
         self._taken = False

@@ -49,7 +49,8 @@ async def accept(tx: Transaction, submission: Submission) -> str:
     if submission.idempotency_key is not None:
         before = await tx.one(SQL.same_key, submission.client, submission.idempotency_key)
         if before is not None:
-            return _same(before[0], before[1], submission)
+            ingestion_id, source, fingerprint = before
+            return _same(ingestion_id, source, fingerprint, submission)
     seq = await _insert(tx, submission)
     await tx.many(
         SQL.insert_chunk,
@@ -79,8 +80,8 @@ async def _insert(tx: Transaction, submission: Submission) -> int:
     return int(row[0])
 
 
-def _same(ingestion_id: str, fingerprint: bytes, submission: Submission) -> str:
-    if fingerprint != submission.fingerprint:
+def _same(ingestion_id: str, source: str, fingerprint: bytes, submission: Submission) -> str:
+    if (source, fingerprint) != (submission.source, submission.fingerprint):
         raise KeyReused
     return ingestion_id
 

@@ -8,4 +8,4 @@ returning seq;
 insert into id_chunk (seq, start, distinct_count, repeats, ids) values (?1, ?2, ?3, ?4, ?5);
 
 -- same_key: what was accepted under this key before
-select ingestion_id, fingerprint from ingestion where client = ?1 and idempotency_key = ?2;
+select ingestion_id, source, fingerprint from ingestion where client = ?1 and idempotency_key = ?2;

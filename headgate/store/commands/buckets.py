@@ -7,7 +7,6 @@ configuration knows its past.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -18,6 +17,7 @@ from headgate.store.statements import beside
 SQL = beside(__file__)
 
 MINUTE_US = 60_000_000
+FOREVER = 2**62
 TOTALS_KEPT_US = 32 * 86_400_000_000
 
 
@@ -28,6 +28,8 @@ class Past:
     now: int
     known_from: int
     latest: int
+    since: int = 0
+    """What was before is counted already."""
 
 
 def widths(quota: Quota) -> set[int]:
@@ -56,9 +58,12 @@ async def usage(tx: Transaction, quota: Quota, window: Window, *, out: int, now:
 
 async def prune(tx: Transaction, quota: Quota, *, now: int, most: int) -> None:
     """Drop a few buckets that have left their window."""
-    for window in quota.windows:
-        if window.bucket_us:
-            await tx.do(SQL.prune, quota.name, window.bucket_us, now - window.held_us, most)
+    held: dict[int, int] = {}
+    for window in quota.windows:  # spans that differ by less than a thousandth share a width
+        held[window.bucket_us] = max(window.held_us, held.get(window.bucket_us, 0))
+    for width, held_us in held.items():
+        if width:
+            await tx.do(SQL.prune, quota.name, width, now - held_us, most)
 
 
 async def prune_totals(tx: Transaction, quota: str, *, now: int) -> None:
@@ -71,24 +76,36 @@ async def reshape(tx: Transaction, quota: Quota, past: Past) -> None:
     before = {width for (width,) in await tx.all(SQL.widths, quota.name)}
     for width in before - widths(quota):
         await tx.do(SQL.forget_width, quota.name, width)
-    new = widths(quota) - before
-    await _seed(tx, quota, [w for w in quota.windows if w.bucket_us in new], quota.name, past)
+    for window in quota.windows:
+        if window.bucket_us and window.bucket_us not in before:
+            await _seed_width(
+                tx, quota, window.bucket_us, quota.name, window.held_us, FOREVER, past
+            )
+    await _seed_charges(tx, quota, quota.name, past)
 
 
 async def learn(tx: Transaction, quota: Quota, source: str, past: Past) -> None:
-    """A source newly names a quota that it shares: the quota counts what the source's own totals know."""
-    await _seed(tx, quota, quota.windows, source, past)
-    since = past.now - TOTALS_KEPT_US
-    await tx.do(SQL.seed_width, quota.name, MINUTE_US, source, since, past.latest)
-
-
-async def _seed(tx: Transaction, quota: Quota, new: Sequence[Window], of: str, past: Past) -> None:
-    for window in new:
+    """A source newly names a quota that it shares: where calls are no longer known, its own totals tell."""
+    for window in quota.windows:
         if window.bucket_us:
-            since = past.now - window.held_us
-            await tx.do(SQL.seed_width, quota.name, window.bucket_us, of, since, past.latest)
+            await _seed_width(
+                tx, quota, window.bucket_us, source, window.held_us, past.known_from, past
+            )
+    await _seed_width(tx, quota, MINUTE_US, source, TOTALS_KEPT_US, past.known_from, past)
+    await _seed_charges(tx, quota, source, past)
+
+
+async def _seed_width(
+    tx: Transaction, quota: Quota, width: int, of: str, held_us: int, before: int, past: Past
+) -> None:
+    """Count the minutes of a quota that began before an instant, as far back as the window looks."""
+    since = max(past.now - held_us, past.since)
+    await tx.do(SQL.seed_width, quota.name, width, of, since, past.latest, before)
+
+
+async def _seed_charges(tx: Transaction, quota: Quota, of: str, past: Past) -> None:
     longest = max((w.held_us for w in quota.windows if not w.bucket_us), default=0)
-    since = past.now - longest
+    since = max(past.now - longest, past.since)
     if longest and since < past.known_from:
         await tx.do(
             SQL.seed_charges, quota.name, of, since, past.known_from, past.latest, _mark(of)

@@ -19,7 +19,7 @@ select distinct width_us from quota_bucket where quota = ?1;
 -- seed_width: a window that is new counts what the totals of the minutes know
 insert into quota_bucket (quota, width_us, ends_at, cost)
 select ?1, ?2, min(ends_at, ?5), sum(cost) from quota_bucket
-where quota = ?3 and width_us = 60000000 and ends_at > ?4 group by min(ends_at, ?5)
+where quota = ?3 and width_us = 60000000 and ends_at > ?4 and ends_at - 60000000 < ?6 group by min(ends_at, ?5)
 on conflict (quota, width_us, ends_at) do update set cost = quota_bucket.cost + excluded.cost;
 
 -- seed_charges: where entries are no longer known one by one, an exact window counts the minutes

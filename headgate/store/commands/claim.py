@@ -31,6 +31,7 @@ from headgate.store.commands.ledger import (
     read_usages,
     spend,
     write_quotas,
+    write_step,
     write_time,
 )
 from headgate.store.engine import Transaction, WorkerId
@@ -149,6 +150,7 @@ async def _refused(tx: Transaction, turn: _Round, refused: Wait, ids: int) -> Wa
 async def _nothing_eligible(tx: Transaction, locked: LockedSource) -> Wait | Idle:
     if len(locked.quotas) > 1:
         await turns.give_back(tx, locked.name)
+    await write_step(tx, locked)
     due = await next_due(tx, locked.name)
     return Idle() if due is None else Wait(due - locked.now, Hold.BACKOFF)
 

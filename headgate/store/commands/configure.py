@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -67,28 +68,35 @@ async def _reshape(tx: Transaction, quota: Quota, now: int) -> None:
         past = await _past(tx, source, now)
         known_from, latest = max(known_from, past.known_from), max(latest, past.latest)
         if quota.windows:
-            await tx.do(SQL.charge_known, source, quota.name)
+            await tx.all(SQL.charge_known, source, quota.name)
     await buckets.reshape(tx, quota, Past(now, known_from, latest))
 
 
 async def _put_source(
     tx: Transaction, spec: SourceSpec, shared: Mapping[str, QuotaSpec], *, now: int
 ) -> None:
+    known = await tx.one(SQL.known_source, spec.name) is not None
     await tx.do(SQL.upsert_source, spec.name, msgspec.json.encode(spec.rules).decode())
-    named = {name for (name,) in await tx.all(SQL.shares, spec.name)}
-    await tx.do(SQL.forget_shares, spec.name)
-    for name in (spec.name, *spec.shares):
-        await tx.do(SQL.insert_share, spec.name, name)
-    for name in set(spec.shares) - named if named else ():
-        quota = Quota(name, shared[name].windows, shared[name].pacing)
-        await _learn(tx, quota, spec.name, now)
+    before: dict[str, int | None] = dict(await tx.all(SQL.shares, spec.name))
+    names = {spec.name, *spec.shares}
+    for name, left_at in before.items():
+        if name not in names and left_at is None:
+            await tx.do(SQL.leave, spec.name, name, now)
+    for name in sorted(names):
+        await tx.do(SQL.name, spec.name, name)
+        newly = name != spec.name and (name not in before or before[name] is not None)
+        if known and newly:
+            quota = Quota(name, shared[name].windows, shared[name].pacing)
+            await _learn(tx, quota, spec.name, now=now, left_at=before.get(name) or 0)
 
 
-async def _learn(tx: Transaction, quota: Quota, source: str, now: int) -> None:
-    """A quota counts what a source that names it from now on was granted before."""
-    if quota.windows:
-        await tx.do(SQL.charge_known, source, quota.name)
-    await buckets.learn(tx, quota, source, await _past(tx, source, now))
+async def _learn(tx: Transaction, quota: Quota, source: str, *, now: int, left_at: int) -> None:
+    """A quota counts what a source that names it from now on was granted since it last named it."""
+    past = await _past(tx, source, now)
+    for cost, until in await tx.all(SQL.charge_known, source, quota.name):
+        if until is not None:
+            await buckets.count(tx, quota, until=until, before=None, cost=cost)
+    await buckets.learn(tx, quota, source, replace(past, since=left_at))
 
 
 async def _past(tx: Transaction, source: str, now: int) -> Past:

@@ -14,23 +14,24 @@ select 1 from source where name = ?1;
 insert into source (name, rules) values (?1, ?2) on conflict (name) do update set rules = excluded.rules;
 
 -- charged_to: every source that is charged to a quota
-select source from quota_source where quota = ?1;
+select source from quota_source where quota = ?1 and left_at is null;
 
--- shares: the quotas that a source named until now
-select quota from quota_source where source = ?1;
+-- shares: the quotas that a source names, or named until some instant
+select quota, left_at from quota_source where source = ?1;
 
--- forget_shares: the quotas that a source no longer names
-delete from quota_source where source = ?1;
+-- leave: a source no longer names a quota
+update quota_source set left_at = ?3 where source = ?1 and quota = ?2;
 
--- insert_share: a quota that a source is charged to
-insert into quota_source (source, quota) values (?1, ?2);
+-- name: a source names a quota, perhaps again
+insert into quota_source (source, quota) values (?1, ?2)
+on conflict (source, quota) do update set left_at = null;
 
 -- charge_known: a quota counts the calls of a source that are known one by one
 insert into ledger_charge (entry, quota, cost, occupied_until, carried_us)
 select l.entry, ?2, l.cost, l.occupied_until, l.carried_us
 from ledger l join source s on s.name = l.source
 where l.source = ?1 and (l.occupied_until is null or l.occupied_until > s.pruned_until)
-on conflict (entry, quota) do nothing;
+on conflict (entry, quota) do nothing returning cost, occupied_until;
 
 -- known_from: from when on the calls of a source are known one by one, and the latest u among them
 select s.pruned_until, (select max(occupied_until) from ledger l where l.source = s.name)

@@ -39,6 +39,9 @@ SHORT_WINDOW_US = 600_000_000
 LAST_WRITTEN_US = 1_000_000
 """How seldom a wait writes down how far ledger time is."""
 
+WALL_STEP_US = 1_000_000
+"""By how much the wall clock moves against the ledger's before that is written down at rest."""
+
 KEPT_CALLS = 100
 """So many of a source's newest calls are kept for readers, whatever the windows need."""
 
@@ -53,6 +56,7 @@ class LockedSource:
     closed_until: int | None
     quotas: list[Quota]
     last_at: int
+    last_wall: int
     now: int
     wall: int
 
@@ -74,9 +78,9 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
     rows = await tx.lock(SQL.lock, source)
     if not rows:
         raise NotFound(f"the source {source!r} is not configured")
-    rules, failures, closed_until, *clock = rows[0][7:]
+    rules, failures, closed_until, *clock = rows[0][8:]
     reading = await tx.reading()
-    last_at = max(row[6] for row in rows)
+    last_at, last_wall = max(row[6:8] for row in rows)
     return LockedSource(
         source,
         rules_from(rules),
@@ -84,6 +88,7 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
         closed_until,
         [quota_from(*row[:6]) for row in rows],
         last_at,
+        last_wall,
         ledger_time(await _offset(tx, reading, clock), reading, last_at),
         reading.wall_us,
     )
@@ -209,6 +214,16 @@ async def write_quotas(tx: Transaction, locked: LockedSource) -> None:
 async def write_time(tx: Transaction, locked: LockedSource) -> None:
     """The same after a wait, but seldom: a ledger that is watched costs one small write a second."""
     if locked.now - locked.last_at > LAST_WRITTEN_US:
+        await write_quotas(tx, locked)
+
+
+async def write_step(tx: Transaction, locked: LockedSource) -> None:
+    """The same at rest, where nothing is written but that the wall clock was put right meanwhile.
+
+    After a reboot, only what the wall clock did since then is in doubt.
+    """
+    passed_us, by_wall_us = locked.now - locked.last_at, locked.wall - locked.last_wall
+    if abs(by_wall_us - passed_us) > WALL_STEP_US:
         await write_quotas(tx, locked)
 
 

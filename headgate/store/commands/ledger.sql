@@ -18,15 +18,15 @@ update ledger_charge set occupied_until = occupied_until + ?1, carried_us = carr
 
 -- lock (sqlite): the quotas that a source is charged to, in the order of their names, with the source and the clock
 select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at,
-       s.rules, s.failures, s.closed_until, c.epoch, c.offset_us
+       q.last_wall, s.rules, s.failures, s.closed_until, c.epoch, c.offset_us
 from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source left join clock c on true
-where n.source = ?1 order by q.name;
+where n.source = ?1 and n.left_at is null order by q.name;
 
 -- lock (postgres): the same, locked in that order until the transaction ends
 select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at,
-       s.rules, s.failures, s.closed_until, c.epoch, c.offset_us
+       q.last_wall, s.rules, s.failures, s.closed_until, c.epoch, c.offset_us
 from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source left join clock c on true
-where n.source = ?1 order by q.name for update of q;
+where n.source = ?1 and n.left_at is null order by q.name for update of q;
 
 -- out: what of a quota is charged to calls whose u is unknown
 select coalesce(sum(cost), 0) from ledger_charge where quota = ?1 and occupied_until is null;

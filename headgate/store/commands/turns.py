@@ -35,9 +35,7 @@ async def refused(
     Returns how long to wait: where only an answer or an older ticket can change it, no longer than the older
     tickets live.
     """
-    if not all(
-        refusal.quota not in ("", source) and refusal.why in BY_SHARED for refusal in all_of
-    ):
+    if not all(_by_shared(each, source) for each in (wait, *all_of)):
         await tx.do(SQL.give_back, source)
         return wait
     if wait.for_us is None:
@@ -45,6 +43,10 @@ async def refused(
     due_at = now + (UNKNOWN_DUE_US if wait.for_us is None else wait.for_us)
     await tx.do(SQL.take, source, cost, due_at, LAPSE_US, now)
     return wait
+
+
+def _by_shared(wait: Wait, source: str) -> bool:
+    return wait.why in BY_SHARED and wait.quota not in ("", source)
 
 
 async def _until_older_lapse(tx: Transaction, source: str, now: int) -> int | None:

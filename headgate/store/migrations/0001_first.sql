@@ -31,6 +31,7 @@ create table quota (
 create table quota_source (
   source text not null,
   quota text not null,
+  left_at integer,                     -- its source named it until then; null: it is charged to it
   primary key (source, quota)
 ) without rowid;
 

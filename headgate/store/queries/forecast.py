@@ -20,7 +20,7 @@ class Outlook:
 
     position: int
     starts_at: int | None
-    finishes_at: int
+    finishes_at: int | None
     waits_for: str | None
     quota: str | None
 
@@ -46,9 +46,11 @@ async def outlook(tx: Transaction, of: IngestionView) -> Outlook | None:
         now=view.now,
     )
     backs_off = not waiting and not own_ready
+    if planned.starts_at is None or planned.finishes_at is None:
+        return Outlook(ahead, None, None, *_why(view, of, ahead, backs_off=False))
     starts_at = max(planned.starts_at, not_before or 0) if backs_off else planned.starts_at
-    why, quota = _why(view, of, ahead, backs_off=backs_off, starts_at=starts_at)
-    finishes_at = max(planned.finishes_at, starts_at + view.latency_us, not_before or 0)
+    why, quota = _why(view, of, ahead, backs_off=backs_off and starts_at > view.now)
+    finishes_at = max(planned.finishes_at, starts_at + view.latency_us)
     return Outlook(ahead, starts_at + shift, finishes_at + shift, why, quota)
 
 
@@ -67,13 +69,13 @@ async def _ahead(tx: Transaction, of: IngestionView) -> int:
 
 
 def _why(
-    view: SourceView, of: IngestionView, ahead: int, *, backs_off: bool, starts_at: int
+    view: SourceView, of: IngestionView, ahead: int, *, backs_off: bool
 ) -> tuple[str | None, str | None]:
     if view.closed_until is not None:
         return Hold.CLOSED, None
     if ahead:
         return "ahead", None
-    if backs_off and starts_at > view.now:
+    if backs_off:
         return Hold.BACKOFF, None
     if view.in_flight >= view.rules.concurrency:
         return Hold.CONCURRENCY, None

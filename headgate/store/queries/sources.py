@@ -60,8 +60,11 @@ class SourceView:
         )
 
     @property
-    def next_slot_at(self) -> int:
-        """The earliest instant at which a call for a whole batch can be granted, if the running ones are answered."""
+    def next_slot_at(self) -> int | None:
+        """The earliest instant at which a call for a whole batch can be granted, if the running ones are answered.
+
+        None: never, since it costs more than a window holds.
+        """
         return when(self.line(ids=self.rules.batch_size), 1, now=self.now)
 
 

@@ -3,7 +3,7 @@ select name, rules, failures, closed_until, closed_reason from source order by n
 
 -- quotas_of: the quotas that a source is charged to
 select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown
-from quota_source s join quota q on q.name = s.quota where s.source = ?1 order by q.name;
+from quota_source s join quota q on q.name = s.quota where s.source = ?1 and s.left_at is null order by q.name;
 
 -- waiting: ingestions with batches that may begin, and how many batches
 select count(*), coalesce(sum(batch_count - next_batch), 0) from ingestion where source = ?1 and waiting = 1;

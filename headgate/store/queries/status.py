@@ -122,13 +122,20 @@ async def _unbegun(
 async def _as_first_ones(
     tx: Transaction, of: IngestionView, number: int, first: set[int]
 ) -> Status:
-    ended: dict[int, str] = dict(
-        await tx.all(SQL.endings, of.seq, msgspec.json.encode(sorted(first)).decode())
-    )
-    left = len(first) - len(ended)
-    if left and not of.counts.left:  # what has no record of a call was cancelled
-        return Status.CANCELLED
-    if left:
-        return Status.TRIGGERED if number < of.next_batch else Status.YET_TO_START
-    failed = sum(ending == Ending.FAILED for ending in ended.values())
-    return ended_as(cancelled=0, failed=failed)
+    ended: dict[int, str] = dict(await tx.all(SQL.endings, of.seq, _json(first)))
+    left = first - ended.keys()
+    if not left:
+        failed = sum(ending == Ending.FAILED for ending in ended.values())
+        return ended_as(cancelled=0, failed=failed)
+    if of.cancelled_at is not None and not await _any_in_flight(tx, of, left):
+        return Status.CANCELLED  # what has no record of a call, and none under way, was cancelled
+    return Status.TRIGGERED if number < of.next_batch else Status.YET_TO_START
+
+
+async def _any_in_flight(tx: Transaction, of: IngestionView, positions: set[int]) -> bool:
+    numbers = {position // of.size for position in positions}
+    return bool(await tx.all(SQL.in_flight, of.seq, _json(numbers)))
+
+
+def _json(numbers: set[int]) -> str:
+    return msgspec.json.encode(sorted(numbers)).decode()
