@@ -53,6 +53,7 @@ class Gate:
             limits=Limits(max_ids=settings.max_ids),
         )
         self.access = _access(settings, bound_host)
+        self._for_this_machine_only = bound_host is not None and is_loopback(bound_host)
         self.cards = {
             source.spec.name: SourceCard(
                 source.type, source.spec.name == configuration.default_source
@@ -78,7 +79,7 @@ class Gate:
         """Put the configuration in force and begin to dispatch."""
         specs = [source.spec for source in self._configuration.sources]
         await self._engine.run(configure, specs, self._configuration.quotas)
-        if not self.access.api_keys and not self.access.allowed_hosts:
+        if not self.access.api_keys and not self._for_this_machine_only:
             self.say(
                 "no API key is set: whoever can reach this address may use it (HEADGATE_API_KEYS)"
             )

@@ -27,6 +27,7 @@ LEVELS: dict[type[Fact], tuple[int, str]] = {
     facts.SourceOpened: (logging.INFO, "source answers again"),
     facts.IngestionCancelled: (logging.INFO, "ingestion cancelled"),
     facts.QuotaChanged: (logging.WARNING, "quota changed by the configuration of this process"),
+    facts.RulesChanged: (logging.WARNING, "rules changed by the configuration of this process"),
     facts.TimeUnwatched: (logging.WARNING, "nobody watched the time; the wall clock is believed"),
     facts.LoopFailed: (logging.ERROR, "a loop met an error and goes on"),
 }

@@ -70,11 +70,18 @@ def wrong_host(access: Access, _method: str, _path: str, headers: Headers) -> He
         return None
     host = headers.get("host", "").lower()
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    if name in access.allowed_hosts:
+    if any(_covers(allowed, name) for allowed in access.allowed_hosts):
         return None
     return Forbidden(
         f"this host name is not served: add it to HEADGATE_ALLOWED_HOSTS ({name[:80]!r})"
     )
+
+
+def _covers(allowed: str, name: str) -> bool:
+    """`*` is every name, `*.example.com` every name below that one."""
+    if allowed == "*":
+        return True
+    return name.endswith(allowed[1:]) if allowed.startswith("*.") else name == allowed
 
 
 def wrong_origin(access: Access, method: str, _path: str, headers: Headers) -> HeadgateError | None:

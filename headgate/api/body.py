@@ -5,6 +5,7 @@ The usual body is decoded in one pass. Only one that is wrong, or might name a k
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -17,15 +18,21 @@ from headgate.core.ids import MAX_ERRORS
 from headgate.core.model import Priority
 
 
-class Submitted(msgspec.Struct):
-    """What a client hands in. Which ids are good is the source's to say; here they have the right types."""
+class Ingest(msgspec.Struct):
+    """What `POST /ingest` takes. Which ids are good is the source's to say; here they have the right types."""
 
     ids: list[int | str]
     priority: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Submission(Ingest):
+    """What `POST /v1/ingestions` takes."""
+
     source: str | msgspec.UnsetType = msgspec.UNSET
 
 
-_decode = msgspec.json.Decoder(Submitted).decode
+_decode_ingest = msgspec.json.Decoder(Ingest).decode
+_decode_submission = msgspec.json.Decoder(Submission).decode
 
 
 async def read_body(request: Request, *, most: int) -> bytes:
@@ -44,27 +51,41 @@ async def read_body(request: Request, *, most: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def parse(body: bytes, *, strict_keys: bool = False) -> Submitted:
-    """Decode a submission; `strict_keys`: one that we do not know is a mistake.
+def parse_ingest(body: bytes) -> Ingest:
+    """Decode what `/ingest` takes; other keys are ignored.
 
     Raises InvalidInput with at most 20 errors.
     """
     try:
-        submitted = _decode(body)
+        submitted = _decode_ingest(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidInput(*_mistakes(body)) from None
+        raise InvalidInput(*_mistakes(_load(body), Ingest)) from None
     if _has_other_keys(body, submitted):
-        unknown = _load(body).keys() - set(Submitted.__struct_fields__)
-        if strict_keys and unknown:
-            raise InvalidInput(*_unknown_keys(unknown))
+        _load(body)
     return submitted
 
 
-def source_of(submitted: Submitted) -> str | None:
+def parse_submission(body: bytes) -> Submission:
+    """Decode what /v1 takes; a key that it does not know is a mistake.
+
+    Raises InvalidInput with at most 20 errors.
+    """
+    try:
+        submitted = _decode_submission(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidInput(*_mistakes(_load(body), Submission)) from None
+    if _has_other_keys(body, submitted):
+        mistakes = list(_unknown_keys(_load(body)))
+        if mistakes:
+            raise InvalidInput(*mistakes[:MAX_ERRORS])
+    return submitted
+
+
+def source_of(submitted: Submission) -> str | None:
     return None if submitted.source is msgspec.UNSET else str(submitted.source)
 
 
-def priority_of(submitted: Submitted) -> Priority:
+def priority_of(submitted: Ingest) -> Priority:
     """The priority asked for; MEDIUM if none was. Raises InvalidInput."""
     if submitted.priority is msgspec.UNSET:
         return Priority.MEDIUM
@@ -100,10 +121,10 @@ def _too_large(most: int) -> TooLarge:
     return TooLarge(f"the body is larger than {most} bytes: hand the ids in as several submissions")
 
 
-def _has_other_keys(body: bytes, submitted: Submitted) -> bool:
+def _has_other_keys(body: bytes, submitted: Ingest) -> bool:
     """Whether a key may be unknown or stand twice: each brings a colon, and so does nothing else but a text."""
-    named = 1 + (submitted.priority is not msgspec.UNSET) + (submitted.source is not msgspec.UNSET)
-    return body.count(b":") != named
+    given = [getattr(submitted, key) for key in submitted.__struct_fields__]
+    return body.count(b":") != sum(value is not msgspec.UNSET for value in given)
 
 
 class _RepeatedKey(ValueError):
@@ -145,20 +166,21 @@ def _load(body: bytes) -> Any:
         raise InvalidInput(FieldError((), message, "json_invalid")) from None
 
 
-def _mistakes(body: bytes) -> list[FieldError]:
-    value = _load(body)
+def _mistakes(value: Any, taken: type[Ingest]) -> list[FieldError]:
     if not isinstance(value, dict):
         return [FieldError((), "Input should be a JSON object with `ids`", "model_attributes_type")]
-    found = [error for _, error in zip(range(MAX_ERRORS), _field_mistakes(value), strict=False)]
+    found = list(itertools.islice(_field_mistakes(value, taken), MAX_ERRORS))
     return found or [FieldError((), "Input is not a valid submission")]
 
 
-def _field_mistakes(value: dict[str, Any]) -> Iterator[FieldError]:
+def _field_mistakes(value: dict[str, Any], taken: type[Ingest]) -> Iterator[FieldError]:
     priority = value.get("priority", "MEDIUM")
     if not isinstance(priority, str) or priority not in Priority.__members__:
         yield _priority_mistake()
-    if not isinstance(value.get("source", ""), str):
-        yield FieldError(("source",), "Input should be a valid string", "string_type")
+    if taken is Submission:
+        yield from _unknown_keys(value)
+        if not isinstance(value.get("source", ""), str):
+            yield FieldError(("source",), "Input should be a valid string", "string_type")
     if "ids" not in value:
         yield FieldError(("ids",), "Field required", "missing")
     elif not isinstance(value["ids"], list):
@@ -174,12 +196,10 @@ def _id_mistakes(ids: list[Any]) -> Iterator[FieldError]:
             yield FieldError(("ids", position), message, "id_type")
 
 
-def _unknown_keys(keys: set[str]) -> list[FieldError]:
-    known = ", ".join(Submitted.__struct_fields__)
-    return [
-        FieldError((key[:80],), f"unknown key: known are {known}", "extra_forbidden")
-        for key in sorted(keys)[:MAX_ERRORS]
-    ]
+def _unknown_keys(value: dict[str, Any]) -> Iterator[FieldError]:
+    known = ", ".join(Submission.__struct_fields__)
+    for key in sorted(value.keys() - set(Submission.__struct_fields__)):
+        yield FieldError((key[:80],), f"unknown key: known are {known}", "extra_forbidden")
 
 
 def _priority_mistake() -> FieldError:

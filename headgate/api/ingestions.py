@@ -8,8 +8,8 @@ from fastapi import APIRouter, Header, Query, Request, Response, status
 from pydantic import StringConstraints
 
 from headgate.api.backend import backend_of
-from headgate.api.body import parse, priority_of, read_body, source_of
-from headgate.api.docs import CANCELLABLE, FINDABLE, TAKES
+from headgate.api.body import parse_submission, priority_of, read_body, source_of
+from headgate.api.docs import CANCELLABLE, FINDABLE, LISTED, TAKES
 from headgate.api.pages import MOST, position_of, token
 from headgate.api.schemas import (
     BatchOut,
@@ -50,7 +50,7 @@ async def submit(
     """Accept a list of ids. The answer comes once it is durable; the work is done in the background."""
     backend = backend_of(request)
     body = await read_body(request, most=backend.access.max_body_bytes)
-    submitted = parse(body, strict_keys=True)
+    submitted = parse_submission(body)
     ingestion_id = await backend.service.submit(
         submitted.ids,
         priority=priority_of(submitted),
@@ -61,7 +61,7 @@ async def submit(
     return await _shown(request, await backend.service.status(ingestion_id))
 
 
-@router.get("", response_model=IngestionPage)
+@router.get("", response_model=IngestionPage, **LISTED)
 async def list_ingestions(
     request: Request,
     source: Annotated[str | None, Query(max_length=256)] = None,

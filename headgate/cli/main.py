@@ -22,11 +22,11 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a traceback must not show what a secret is
 )
 
-Host = Annotated[str | None, typer.Option(help="The address to listen on [default: 127.0.0.1].")]
-Port = Annotated[int | None, typer.Option(help="The port to listen on [default: 8000, or $PORT].")]
+Host = Annotated[str | None, typer.Option(help="The address to listen on (127.0.0.1 without).")]
+Port = Annotated[int | None, typer.Option(help="The port to listen on (8000 without, or $PORT).")]
 Config = Annotated[
     str | None,
-    typer.Option(help="The file that names sources [default: ./headgate.toml, if there is one]."),
+    typer.Option(help="The file that names sources (./headgate.toml without, if there is one)."),
 ]
 Open = Annotated[
     bool, typer.Option("--insecure-no-auth", help="Serve a public address without any API key.")

@@ -91,6 +91,15 @@ class QuotaChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesChanged:
+    """A starting process wrote other rules (cost, concurrency, slack, ...) into a source's row."""
+
+    source: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimeUnwatched:
     """The ledger's clock went over to a new epoch, believing the wall clock for this long."""
 
@@ -117,6 +126,7 @@ Fact = (
     | SourceOpened
     | IngestionCancelled
     | QuotaChanged
+    | RulesChanged
     | TimeUnwatched
     | LoopFailed
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
-from headgate.core.facts import QuotaChanged
+from headgate.core.facts import QuotaChanged, RulesChanged
 from headgate.core.model import QuotaSpec, SourceSpec
 from headgate.core.quota import Pacing, Quota, next_reshaped
 from headgate.store.commands import buckets
@@ -75,8 +75,11 @@ async def _reshape(tx: Transaction, quota: Quota, now: int) -> None:
 async def _put_source(
     tx: Transaction, spec: SourceSpec, shared: Mapping[str, QuotaSpec], *, now: int
 ) -> None:
-    known = await tx.one(SQL.known_source, spec.name) is not None
-    await tx.do(SQL.upsert_source, spec.name, msgspec.json.encode(spec.rules).decode())
+    known = await tx.one(SQL.known_source, spec.name)
+    rules = msgspec.json.encode(spec.rules).decode()
+    await tx.do(SQL.upsert_source, spec.name, rules)
+    if known and known[0] != rules:
+        tx.state(RulesChanged(spec.name, known[0], rules))
     before: dict[str, int | None] = dict(await tx.all(SQL.shares, spec.name))
     names = {spec.name, *spec.shares}
     for name, left_at in before.items():

@@ -7,8 +7,8 @@ insert into quota (name, windows, pacing, last_at, last_wall) values (?1, ?2, ?3
 -- update_quota: what this process's file says is in force from now on, also for work already queued
 update quota set windows = ?2, pacing = ?3, next_at = ?4 where name = ?1;
 
--- known_source: whether a source was ever configured
-select 1 from source where name = ?1;
+-- known_source: a source that was ever configured
+select rules from source where name = ?1;
 
 -- upsert_source: what every process obeys
 insert into source (name, rules) values (?1, ?2) on conflict (name) do update set rules = excluded.rules;

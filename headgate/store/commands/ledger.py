@@ -255,9 +255,9 @@ async def _set_until(
     if row is None:
         return
     granted_at, before, cost = row
-    written_at, until = _fate(locked, granted_at, report)
+    written_at, answered_at, until = _fate(locked, granted_at, report)
     until = until if before is None else min(before, until)
-    await tx.do(statement, entry, written_at, until)
+    await tx.do(statement, entry, written_at, until, answered_at)
     charged = await tx.do(SQL.close_charges, entry, until)
     for quota in await _counting(tx, locked, entry, charged):
         await buckets.count(tx, quota, until=until, before=before, cost=cost)
@@ -275,19 +275,18 @@ async def _counting(tx: Transaction, locked: LockedSource, entry: int, charged: 
 
 def _fate(
     locked: LockedSource, granted_at: int, report: CallReport | None
-) -> tuple[int | None, int]:
-    """(w, u) of a call. Ages are shortened by rho, so that the instants are rather too late than too early."""
+) -> tuple[int | None, int | None, int]:
+    """(w, when it was answered, u) of a call; ages are shortened by rho: rather too late than too early."""
     if report is None:
-        return None, _unknown(locked, granted_at)
+        return None, None, _unknown(locked, granted_at)
     if not report.sent:
-        return None, max(granted_at, locked.now)
+        return None, None, max(granted_at, locked.now)
     written_at = _instant(locked.now, report.written_ago_us)
+    answered_at = _instant(locked.now, report.answered_ago_us)
     until = occupied_until(
-        answered_at=_instant(locked.now, report.answered_ago_us),
-        written_at=written_at,
-        within_us=locked.rules.within_us,
+        answered_at=answered_at, written_at=written_at, within_us=locked.rules.within_us
     )
-    return written_at, _unknown(locked, granted_at) if until is None else until
+    return written_at, answered_at, _unknown(locked, granted_at) if until is None else until
 
 
 def _unknown(locked: LockedSource, granted_at: int) -> int:

@@ -49,14 +49,15 @@ update quota set next_at = ?2, last_at = ?3, last_wall = ?4 where name = ?1;
 
 -- close_entry: the call is over; u is set once, then only lowered
 update ledger
-set in_flight = 0, written_at = ?2, occupied_until = min(coalesce(occupied_until, ?3), ?3)
+set in_flight = 0, written_at = ?2, occupied_until = min(coalesce(occupied_until, ?3), ?3), answered_at = ?4
 where entry = ?1;
 
 -- close_charges: its charges occupy their windows until u
 update ledger_charge set occupied_until = min(coalesce(occupied_until, ?2), ?2) where entry = ?1;
 
 -- write_entry: it is written and still in flight, and its u is known all the same
-update ledger set written_at = ?2, occupied_until = min(coalesce(occupied_until, ?3), ?3) where entry = ?1;
+update ledger set written_at = ?2, occupied_until = min(coalesce(occupied_until, ?3), ?3), answered_at = ?4
+where entry = ?1;
 
 -- entry: what is known of a call
 select granted_at, occupied_until, cost from ledger where entry = ?1;

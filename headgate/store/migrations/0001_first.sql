@@ -52,6 +52,7 @@ create table ledger (
   cost integer not null,
   granted_at integer not null,         -- g
   written_at integer,                  -- w
+  answered_at integer,                 -- for readers: u may be earlier, where the source counts early for sure
   occupied_until integer,              -- u; null while it is out
   carried_us integer not null default 0, -- of that, time that nobody watched, which only short windows count
   in_flight integer not null default 1 -- until answered, given up or rescued
@@ -146,10 +147,4 @@ create table record (
   reason text,
   ended_at integer not null,           -- wall time
   primary key (seq, position)
-) without rowid;
-
-create table worker (
-  worker text primary key,
-  pid integer not null,
-  started_at integer not null
 ) without rowid;

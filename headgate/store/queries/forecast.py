@@ -79,7 +79,12 @@ def _why(
         return Hold.BACKOFF, None
     if view.in_flight >= view.rules.concurrency:
         return Hold.CONCURRENCY, None
-    decision = decide(view.quotas, view.usages, cost=view.rules.cost(of.size), now=view.now)
+    decision = decide(
+        view.quotas,
+        view.usages,
+        cost=view.rules.cost(min(of.size, view.rules.batch_size)),
+        now=view.now,
+    )
     if isinstance(decision, Wait):
         return decision.why, decision.quota
     return None, None

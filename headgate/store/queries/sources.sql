@@ -15,8 +15,8 @@ select count(*) from batch where source = ?1 and ready = 1;
 select count(*), min(not_before) from batch where source = ?1 and not_before is not null;
 
 -- latencies: how long the newest answered calls took
-select occupied_until - carried_us - granted_at from ledger
-where source = ?1 and in_flight = 0 and written_at is not null order by entry desc limit 20;
+select answered_at - granted_at from ledger
+where source = ?1 and answered_at is not null order by entry desc limit 20;
 
 -- calls: the newest calls, and for whom they were
 select l.entry, l.granted_at, l.written_at, l.in_flight, l.number, i.ingestion_id
