@@ -166,12 +166,12 @@ class Service:
         return await self._engine.read(status_query.batches, of, first=first, most=most)
 
     def _source(self, name: str | None) -> SourceSpec:
-        spec = self._sources.get(name or self._default_source)
+        spec = self._sources.get(self._default_source if name is None else name)
         if spec is None:
             known = ", ".join(sorted(self._sources))
-            raise InvalidInput(
-                FieldError(("source",), f"there is no source {name!r}; known: {known}")
-            )
+            asked = ascii((name or "")[:80])
+            message = f"there is no source {asked}; known: {known}"
+            raise InvalidInput(FieldError(("source",), message))
         return spec
 
     def _check(self, spec: SourceSpec, ids: Sequence[Id]) -> None:

@@ -85,9 +85,12 @@ def _covers(allowed: str, name: str) -> bool:
 
 
 def wrong_origin(access: Access, method: str, _path: str, headers: Headers) -> HeadgateError | None:
-    """A page of another origin may change nothing, unless its origin is listed."""
+    """A page of another origin may change nothing, unless its origin is listed; where hosts or origins are told apart."""
     origin = headers.get("origin")
-    if method in SAFE_METHODS or origin is None or origin in access.cors_origins:
+    told_apart = access.allowed_hosts or access.cors_origins
+    if not told_apart or method in SAFE_METHODS or origin is None:
+        return None
+    if origin in access.cors_origins:
         return None
     if origin.partition("://")[2].lower() == headers.get("host", "").lower():
         return None

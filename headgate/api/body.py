@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from headgate.core.errors import FieldError, InvalidInput, TooLarge
-from headgate.core.ids import MAX_ERRORS
+from headgate.core.ids import MAX_ERRORS, encodable
 from headgate.core.model import Priority
+
+MAX_NESTED = 1_000
+"""So many lists and objects may stand in a body that is looked at slowly; a good one has two."""
+
+MAX_VALUES = 2_000_000
+
+_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
 class Ingest(msgspec.Struct):
@@ -43,11 +51,14 @@ async def read_body(request: Request, *, most: int) -> bytes:
     _check_headers(request, most)
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise _too_large(most)
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise _too_large(most)
+            parts.append(part)
+    except ClientDisconnect:
+        raise InvalidInput(FieldError((), "the body was cut off", "incomplete")) from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -124,7 +135,8 @@ def _too_large(most: int) -> TooLarge:
 def _has_other_keys(body: bytes, submitted: Ingest) -> bool:
     """Whether a key may be unknown or stand twice: each brings a colon, and so does nothing else but a text."""
     given = [getattr(submitted, key) for key in submitted.__struct_fields__]
-    return body.count(b":") != sum(value is not msgspec.UNSET for value in given)
+    named = sum(value is not msgspec.UNSET for value in given)
+    return body.count(b":") != named and _TEXTS.sub(b"", body).count(b":") != named
 
 
 class _RepeatedKey(ValueError):
@@ -135,9 +147,26 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise _RepeatedKey(key[:80])
+            raise _RepeatedKey(_plain(key))
         found[key] = value
     return found
+
+
+def _check_shape(body: bytes) -> None:
+    """Refuse what would take twenty times its size when it is built: lists of empty lists, millions of keys."""
+    if body.count(b"[") + body.count(b"{") <= MAX_NESTED and body.count(b",") <= MAX_VALUES:
+        return
+    bare = _TEXTS.sub(b"", body)
+    if bare.count(b"[") + bare.count(b"{") > MAX_NESTED or bare.count(b",") > MAX_VALUES:
+        message = (
+            f"a body with more than {MAX_NESTED} lists or {MAX_VALUES} values is no submission"
+        )
+        raise InvalidInput(FieldError((), message, "json_invalid"))
+
+
+def _plain(key: str) -> str:
+    """A key to be shown: not at length, and with what UTF-8 cannot say written out."""
+    return key[:80].encode("utf-8", "backslashreplace").decode()
 
 
 def _no_constant(name: str) -> Any:
@@ -146,8 +175,9 @@ def _no_constant(name: str) -> Any:
 
 def _load(body: bytes) -> Any:
     """Parse slowly and strictly. Raises InvalidInput for what is not JSON, and for a key that stands twice."""
+    _check_shape(body)
     try:
-        return json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except _RepeatedKey as error:
         raise InvalidInput(
             FieldError((str(error),), "this key stands twice: say it once", "duplicate_key")
@@ -181,6 +211,8 @@ def _field_mistakes(value: dict[str, Any], taken: type[Ingest]) -> Iterator[Fiel
         yield from _unknown_keys(value)
         if not isinstance(value.get("source", ""), str):
             yield FieldError(("source",), "Input should be a valid string", "string_type")
+        elif not encodable(value.get("source", "")):
+            yield FieldError(("source",), "Text should be valid Unicode", "string_type")
     if "ids" not in value:
         yield FieldError(("ids",), "Field required", "missing")
     elif not isinstance(value["ids"], list):
@@ -194,12 +226,14 @@ def _id_mistakes(ids: list[Any]) -> Iterator[FieldError]:
         if type(value) is not int and not isinstance(value, str):
             message = "Input should be a valid integer, or a string where the source takes texts"
             yield FieldError(("ids", position), message, "id_type")
+        elif isinstance(value, str) and not encodable(value):
+            yield FieldError(("ids", position), "Text should be valid Unicode", "id_text")
 
 
 def _unknown_keys(value: dict[str, Any]) -> Iterator[FieldError]:
     known = ", ".join(Submission.__struct_fields__)
     for key in sorted(value.keys() - set(Submission.__struct_fields__)):
-        yield FieldError((key[:80],), f"unknown key: known are {known}", "extra_forbidden")
+        yield FieldError((_plain(key),), f"unknown key: known are {known}", "extra_forbidden")
 
 
 def _priority_mistake() -> FieldError:

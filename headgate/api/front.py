@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from typing import cast
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headgate.api.access import guarded
 from headgate.api.backend import Backend, OpenBackend
 from headgate.api.problems import answer
-from headgate.core.errors import HeadgateError
+from headgate.core.errors import HeadgateError, SourceMisconfigured, Unavailable
 
 _opening = threading.Lock()
 
@@ -40,7 +41,7 @@ class Front:
     def _behind_checks(self) -> ASGIApp:
         backend = self._state._state.get("backend")
         if backend is None:
-            backend = opened(self._state, self._open)
+            backend = self._open_late()
             backend.say(
                 "the store was opened by a request: without a lifespan nothing is dispatched"
                 " (serve with uvicorn, or test with `with TestClient(app)`)"
@@ -48,6 +49,16 @@ class Front:
         if self._guarded is None or self._guarded[0] is not backend:
             self._guarded = (backend, guarded(self._app, backend.access))
         return self._guarded[1]
+
+    def _open_late(self) -> Backend:
+        """Open for a request; what is wrong with the configuration is for our log, and not for strangers."""
+        try:
+            return opened(self._state, self._open)
+        except SourceMisconfigured as error:
+            logging.getLogger("headgate").error("%s", error)  # noqa: TRY400 - its words are enough
+            raise Unavailable(
+                "the store cannot be opened: the log of the server says why", retry_after_s=5
+            ) from error
 
 
 def _in_plain_words(send: Send) -> Send:

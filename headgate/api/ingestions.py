@@ -23,6 +23,7 @@ from headgate.api.schemas import (
     instant,
     instant_or_none,
 )
+from headgate.core.errors import Unavailable
 from headgate.core.model import Priority, Status
 from headgate.store.queries.begun import BegunView
 from headgate.store.queries.forecast import Outlook
@@ -58,7 +59,7 @@ async def submit(
         idempotency_key=idempotency_key,
     )
     response.headers["Location"] = f"/v1/ingestions/{ingestion_id}"
-    return await _shown(request, await backend.service.status(ingestion_id))
+    return await _accepted(request, ingestion_id)
 
 
 @router.get("", response_model=IngestionPage, **LISTED)
@@ -117,6 +118,15 @@ async def cancel(request: Request, ingestion_id: str) -> CancelOut:
     return CancelOut(
         in_flight=in_flight, ingestion=await _shown(request, await service.status(ingestion_id))
     )
+
+
+async def _accepted(request: Request, ingestion_id: str) -> IngestionOut:
+    """What was just stored: it is never answered with an error because a forecast cannot be had."""
+    view = await backend_of(request).service.status(ingestion_id)
+    try:
+        return await _shown(request, view)
+    except Unavailable:
+        return _ingestion(view, None)
 
 
 async def _shown(request: Request, view: IngestionView) -> IngestionOut:

@@ -25,6 +25,8 @@ def position_of(page: str | None, default: int) -> int:
         kind, position = b"", -1
     if kind != b"p1" or not 0 <= position < 2**63:
         raise InvalidInput(
-            FieldError(("page",), "no such page: take `next_page` of the page before", "page")
+            FieldError(
+                ("query", "page"), "no such page: take `next_page` of the page before", "page"
+            )
         )
     return position

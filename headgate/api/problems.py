@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -62,7 +63,18 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     refused.status, refused.code = error.status_code, "http_error"
     response = answer(refused, request.url.path)
     response.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(sorted(_methods_at(request)))
     return response
+
+
+def _methods_at(request: Request) -> set[str]:
+    """Every method that some route has at this path; the router names those of the first one only."""
+    found: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        if route.methods and route.path_regex.match(request.scope["path"]):
+            found |= route.methods
+    return found
 
 
 async def on_error(request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from headgate.api.backend import backend_of
-from headgate.api.docs import FINDABLE
+from headgate.api.docs import RECORDS
 from headgate.api.ingestions import Limit, Page
 from headgate.api.pages import position_of, token
 from headgate.api.schemas import RecordPage, instant
@@ -29,7 +29,7 @@ _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
 
 
-@router.get("/{ingestion_id}/records", response_model=RecordPage, **FINDABLE)
+@router.get("/{ingestion_id}/records", response_model=RecordPage, **RECORDS)
 async def records(
     request: Request,
     ingestion_id: str,
@@ -58,8 +58,13 @@ async def records(
 
 async def _lines(service: Service, of: IngestionView, first: int) -> AsyncIterator[bytes]:
     while found := await service.records(of, first=first, most=STREAMED):
-        yield b"".join(_encode(_shown(record)) + b"\n" for record in found)
+        yield b"".join(_on_one_line(_encode(_shown(record))) + b"\n" for record in found)
         first = found[-1].position + 1
+
+
+def _on_one_line(json: bytes) -> bytes:
+    """A source may have sent its record on several lines: outside of texts, a line's end is as good as a blank."""
+    return json.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def _shown(record: RecordView) -> dict[str, object]:

@@ -6,14 +6,18 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from headgate.api import examples
+from headgate.core.ids import MAX_INTEGER, MAX_TEXT
 from headgate.core.model import Ending, Status
+
+_LAST_INSTANT = 253_402_300_799_999_999
 
 
 def instant(us: int) -> str:
-    """Wall time in microseconds as people see it."""
-    seconds, rest = divmod(us, 1_000_000)
+    """Wall time in microseconds as people see it; what would be after the year 9999 is shown as its end."""
+    seconds, rest = divmod(min(us, _LAST_INSTANT), 1_000_000)
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
 
@@ -30,10 +34,20 @@ class PriorityName(StrEnum):
 
 IdValue = Annotated[
     int | str,
-    Field(
-        description="An integer within ±(2^63−1), or a text of at most 256 characters, as the source takes."
+    WithJsonSchema(
+        {
+            "description": "An integer within ±(2^63−1), or a text, as the source takes.",
+            "anyOf": [
+                {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
+                {"type": "string", "minLength": 1, "maxLength": MAX_TEXT},
+            ],
+        }
     ),
 ]
+
+
+def _example(example: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class Shown(BaseModel):
@@ -104,10 +118,14 @@ class SeedMistake(Shown):
 class SeedErrors(Shown):
     """Up to 20 mistakes, each with its place, as FastAPI words them."""
 
+    model_config = _example(
+        {"detail": [{"type": "enum", "loc": ["body", "priority"], "msg": "Input should be ..."}]}
+    )
     detail: list[SeedMistake]
 
 
 class SeedError(Shown):
+    model_config = _example({"detail": "there is no ingestion with this id"})
     detail: str
 
 
@@ -144,8 +162,8 @@ class ForecastOut(Shown):
     """When nothing changes: batches ahead of the next one, when that is called, when all is done, why it waits."""
 
     position: int
-    starts_at: str | None
-    finishes_at: str | None
+    starts_at: str | None = None
+    finishes_at: str | None = None
     waits_for: (
         Literal[
             "ahead",
@@ -159,11 +177,14 @@ class ForecastOut(Shown):
             "cost",
         ]
         | None
+    ) = None
+    quota: str | None = Field(
+        default=None, description="Which quota it waits for, where it is one."
     )
-    quota: str | None = Field(description="Which quota it waits for, where it is one.")
 
 
 class IngestionOut(Shown):
+    model_config = _example(examples.INGESTION)
     ingestion_id: str
     source: str
     priority: PriorityName
@@ -172,16 +193,17 @@ class IngestionOut(Shown):
     batch_count: int
     batch_size: int
     accepted_at: str
-    ended_at: str | None
-    cancelled_at: str | None
+    ended_at: str | None = None
+    cancelled_at: str | None = None
     forecast: ForecastOut | None = None
 
 
 class IngestionPage(Shown):
     """Ingestions, newest first; `next_page` is null on the last page."""
 
+    model_config = _example({"ingestions": [examples.INGESTION], "next_page": None})
     ingestions: list[IngestionOut]
-    next_page: str | None
+    next_page: str | None = None
 
 
 class BatchOut(Shown):
@@ -198,8 +220,9 @@ class BatchOut(Shown):
 
 
 class BatchPage(Shown):
+    model_config = _example({"batches": [examples.BATCH], "next_page": None})
     batches: list[BatchOut]
-    next_page: str | None
+    next_page: str | None = None
 
 
 class RecordOut(Shown):
@@ -214,13 +237,17 @@ class RecordOut(Shown):
 
 
 class RecordPage(Shown):
+    model_config = _example({"records": [examples.RECORD], "next_page": None})
     records: list[RecordOut]
-    next_page: str | None
+    next_page: str | None = None
 
 
 class CancelOut(Shown):
     """The ingestion after the cancellation; its status is `cancelled` once nothing is in flight."""
 
+    model_config = _example(
+        {"in_flight": 0, "ingestion": {**examples.INGESTION, "status": "cancelled"}}
+    )
     in_flight: int
     ingestion: IngestionOut
 
@@ -237,7 +264,7 @@ class QuotaOut(Shown):
     name: str
     pacing: str
     windows: list[WindowOut]
-    blocked_until: str | None
+    blocked_until: str | None = None
 
 
 class QueueOut(Shown):
@@ -251,10 +278,12 @@ class QueueOut(Shown):
 
 class SourceOut(Shown):
     name: str
-    type: str | None = Field(description="null: this process's configuration does not name it.")
+    type: str | None = Field(
+        default=None, description="null: this process's configuration does not name it."
+    )
     default: bool
     state: Literal["open", "paused", "closed"]
-    reason: str | None
+    reason: str | None = None
     quota: list[str] = Field(description="The windows of its own quota.")
     quotas: list[QuotaOut] = Field(description="Every quota that it is charged to, with its usage.")
     batch_size: int
@@ -263,17 +292,19 @@ class SourceOut(Shown):
     queue: QueueOut
     latency: str
     next_slot_in_us: int | None = Field(
-        description="0: a call can be granted now; null: never, since it costs more than a window holds."
+        default=None,
+        description="0: a call can be granted now; null: never, since it costs more than a window holds.",
     )
-    next_slot_at: str | None
+    next_slot_at: str | None = None
     usable_share: float = Field(
         description="How much of the quota the rule lets through at this latency."
     )
-    hint: str | None = Field(description="The setting that would win the rest back.")
+    hint: str | None = Field(default=None, description="The setting that would win the rest back.")
     now: str
 
 
 class SourceList(Shown):
+    model_config = _example({"sources": [examples.SOURCE]})
     sources: list[SourceOut]
 
 
@@ -281,15 +312,16 @@ class CallOut(Shown):
     """One call; the ingestion is named only if it is the caller's own."""
 
     granted_at: str
-    written_at: str | None
+    written_at: str | None = None
     in_flight: bool
-    ingestion_id: str | None
-    batch_id: str | None
+    ingestion_id: str | None = None
+    batch_id: str | None = None
 
 
 class SourceDetail(SourceOut):
     """A source with its newest calls, newest first."""
 
+    model_config = _example({**examples.SOURCE, "calls": [examples.CALL]})
     calls: list[CallOut]
 
 
@@ -302,6 +334,7 @@ class ProblemField(Shown):
 class Problem(Shown):
     """Problem details (RFC 9457)."""
 
+    model_config = _example(examples.PROBLEM)
     type: str
     title: str
     status: int

@@ -50,7 +50,8 @@ class InvalidInput(HeadgateError):
     def __init__(self, *errors: FieldError) -> None:
         self.errors = errors
         first = errors[0]
-        super().__init__(f"{'.'.join(map(str, first.where))}: {first.message}")
+        place = ".".join(map(str, first.where))
+        super().__init__(f"{place}: {first.message}" if place else first.message)
 
 
 class NotAllowed(HeadgateError):

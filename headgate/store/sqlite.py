@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import apsw
 
 from headgate.core.clock import Clock
-from headgate.core.errors import Unavailable
+from headgate.core.errors import SourceMisconfigured, Unavailable
 from headgate.core.facts import Fact
 from headgate.store.engine import Command, Failpoint, WorkerId
 from headgate.store.presence import Presence
@@ -231,14 +231,23 @@ class SqliteEngine:
         time.sleep(0.001)
         return True
 
+    def _connect_reader(self) -> apsw.Connection:
+        try:
+            connection = connect(self._path, _wait_briefly)
+        except (
+            SourceMisconfigured
+        ) as error:  # it could be opened before: this is no fault of the configuration
+            raise Unavailable("the database cannot be read now; try again") from error
+        connection.pragma("query_only", True)
+        return connection
+
     @contextmanager
     def _reader(self) -> Iterator[apsw.Connection]:
         """Lend a reading connection, from any thread."""
         try:
             connection = self._readers.pop()
         except IndexError:
-            connection = connect(self._path, _wait_briefly)
-            connection.pragma("query_only", True)
+            connection = self._connect_reader()
         try:
             yield connection
         finally:

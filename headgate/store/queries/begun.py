@@ -29,7 +29,8 @@ async def begun(
     tx: Transaction, of: IngestionView, *, first: int, most: int
 ) -> dict[int, BegunView]:
     """The begun batches among those from number `first` on, by number."""
-    rows = await tx.all(SQL.begun, of.seq, first, first + most)
+    last = min(first + most, of.batch_count)
+    rows = await tx.all(SQL.begun, of.seq, min(first, last), last)
     ahead = (await tx.reading()).wall_us - await now_of(tx)
     return {
         number: BegunView(

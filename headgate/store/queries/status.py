@@ -84,6 +84,8 @@ async def batches(
     A batch of nothing but repeats has no row of its own: it stands as its ids do where they first stood.
     """
     last = min(first + most, of.batch_count)
+    if first >= last:
+        return []
     rows: dict[int, str] = dict(await tx.all(SQL.begun_batches, of.seq, first, last))
     views = []
     for chunk in await _chunks(tx, of, first, last):

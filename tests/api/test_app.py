@@ -1,0 +1,194 @@
+"""The application as FastAPI users know one: `with TestClient(main.app)`, without `with`, and imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+import main
+from headgate.bootstrap import make_app
+from tests.api.client import UNLIMITED, Api, assert_problem, client_of, until
+from tests.api.conftest import Environment
+
+ROOT = Path(main.__file__).parent
+
+WHY = "without a lifespan nothing is dispatched"
+
+
+# -- with a lifespan -----------------------------------------------------------------------------------------
+
+
+def test_main_app_works_with_a_test_client(environment: Environment, folder: Path):
+    environment(UNLIMITED)
+
+    with TestClient(main.app) as client:
+        accepted = client.post("/ingest", json={"ids": [1, 2, 3, 4]}).json()["ingestion_id"]
+        seen = until(
+            lambda: (
+                found
+                if (found := client.get(f"/status/{accepted}").json())["status"] == "completed"
+                else None
+            ),
+            "it is completed",
+        )
+
+    assert [batch["ids"] for batch in seen["batches"]] == [[1, 2, 3], [4]]
+    assert (folder / "headgate.db").exists()
+
+
+def test_what_one_client_accepted_the_next_one_finds(environment: Environment):
+    environment(worker="false")
+    app = make_app()
+
+    with client_of(app) as first:
+        accepted = first.ingest(1, 2)
+        batches = first.status(accepted)["batches"]
+    with client_of(app) as second:
+        assert second.status(accepted)["batches"] == batches
+
+
+def test_two_applications_on_one_file_see_each_other(environment: Environment):
+    environment(worker="false")
+
+    with client_of(make_app()) as one, client_of(make_app()) as other:
+        accepted = one.ingest(1, 2)
+
+        assert other.status(accepted) == one.status(accepted)
+
+
+def test_the_database_is_for_its_owner_alone(environment: Environment, folder: Path):
+    environment(database_url=f"sqlite:///{folder}/new/headgate.db", worker="false")
+
+    with client_of(make_app()) as api:
+        api.ingest(1)
+
+    assert (folder / "new" / "headgate.db").stat().st_mode & 0o777 == 0o600
+    assert (folder / "new").stat().st_mode & 0o777 == 0o700
+
+
+# -- without a lifespan --------------------------------------------------------------------------------------
+
+
+def test_without_a_lifespan_submit_and_status_work(bare: Api):
+    accepted = bare.ingest(1, 2, 3, 4)
+
+    seen = bare.status(accepted)
+
+    assert [batch["ids"] for batch in seen["batches"]] == [[1, 2, 3], [4]]
+
+
+def test_without_a_lifespan_nothing_is_dispatched(bare: Api):
+    accepted = bare.ingest(1, 2, 3, 4)
+
+    assert bare.app.state.backend._worker._tasks == []
+    assert bare.status(accepted)["status"] == "yet_to_start"
+
+
+def test_without_a_lifespan_v1_works_too(bare: Api):
+    accepted = bare.accept(1, 2, 3, 4)["ingestion_id"]
+
+    assert bare.look(accepted)["status"] == "yet_to_start"
+    assert len(bare.batches(accepted)) == 2
+    assert bare.listed() == [accepted]
+    assert bare.cancel(accepted).json()["ingestion"]["status"] == "cancelled"
+
+
+def test_without_a_lifespan_one_line_says_why_nothing_is_dispatched(
+    bare: Api, capsys: pytest.CaptureFixture[str]
+):
+    for _ in range(3):
+        bare.status(bare.ingest(1))
+
+    assert capsys.readouterr().err.count(WHY) == 1
+
+
+def test_with_a_lifespan_no_such_line_is_said(
+    environment: Environment, capsys: pytest.CaptureFixture[str]
+):
+    environment(worker="false")
+
+    with client_of(make_app()) as api:
+        api.ingest(1)
+
+    assert WHY not in capsys.readouterr().err
+
+
+def test_what_was_accepted_without_a_lifespan_is_done_once_there_is_one(
+    bare: Api, environment: Environment
+):
+    environment(UNLIMITED)
+    accepted = bare.ingest(1, 2, 3, 4)
+
+    with client_of(make_app()) as api:
+        assert api.ended(accepted)["status"] == "completed"
+
+
+@pytest.mark.parametrize("path", ["/status/x", "/v1/ingestions/x"])
+def test_a_store_that_a_request_cannot_open_is_unavailable_and_tells_strangers_nothing(
+    bare: Api, environment: Environment, folder: Path, path: str
+):
+    environment(database_url=f"sqlite:///{folder}/headgate.toml/secret-name.db")
+
+    answer = bare.client.get(path)
+
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["retry-after"]) > 0
+    assert "secret-name" not in answer.text
+    if path.startswith("/v1"):
+        assert_problem(answer, 503)
+
+
+# -- importing -----------------------------------------------------------------------------------------------
+
+WATCHED = """
+import os, sys, threading
+
+done = []
+
+def watch(event, details):
+    if event == "open":
+        path, mode, flags = details
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC):
+            done.append((event, str(path)))
+    elif event.split(".")[0] in {"socket", "sqlite3", "subprocess"} or event in {
+        "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.chmod", "os.fork", "os.system", "shutil.move"
+    }:
+        done.append((event, details))
+
+sys.addaudithook(watch)
+import main
+assert main.app is not None
+sys.exit(f"did {done}" if done else f"threads {threading.enumerate()}" if threading.active_count() > 1 else 0)
+"""
+
+
+@pytest.mark.slow
+def test_importing_main_touches_nothing_and_minds_no_configuration(tmp_path: Path):
+    here = tmp_path / "here"
+    here.mkdir()
+    environ = {
+        **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
+        "HOME": str(here),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HEADGATE_DATABASE_URL": "nonsense",
+        "HEADGATE_PORT": "none",
+    }
+
+    ran = subprocess.run(
+        [sys.executable, "-c", WATCHED],
+        cwd=here,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert list(here.rglob("*")) == []
