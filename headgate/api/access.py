@@ -85,7 +85,7 @@ def _covers(allowed: str, name: str) -> bool:
 
 
 def wrong_origin(access: Access, method: str, _path: str, headers: Headers) -> HeadgateError | None:
-    """A page of another origin may change nothing, unless its origin is listed; where hosts or origins are told apart."""
+    """Where hosts or origins are told apart, a page of another origin that is not listed may change nothing."""
     origin = headers.get("origin")
     told_apart = access.allowed_hosts or access.cors_origins
     if not told_apart or method in SAFE_METHODS or origin is None:

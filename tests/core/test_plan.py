@@ -105,6 +105,7 @@ def test_far_ahead_the_forecast_is_off_by_one_slot_at_most(line: Line, n: int) -
 
     granted = dispatched(line, n)
     slot = max(after - before for before, after in pairwise(granted[20:]))
+    assert planned is not None
     assert abs(planned - granted[-1]) <= max(slot, 1)
 
 

@@ -602,6 +602,15 @@ async def test_a_cheap_call_does_not_overtake_a_dear_one_that_waits(bench: Bench
     assert ids_of(await bench.assert_granted_exactly_after(1_001 * MS)) == [3, 4, 5]
 
 
+async def test_a_call_that_costs_more_than_its_window_says_that_it_waits_for_ever(
+    bench: Bench,
+) -> None:
+    await bench.configure(source(windows=[Window(2, SECOND)], call_cost=0, id_cost=1))
+    await bench.submit(1, 2, 3)
+
+    assert await bench.refused() == Wait(None, Hold.COST, "catalog")
+
+
 async def test_repeats_cost_nothing(bench: Bench) -> None:
     await bench.configure(source(windows=[Window(4, SECOND)], call_cost=0, id_cost=1))
     await bench.submit(1, 1, 1)
