@@ -17,9 +17,13 @@ class LocalWakes:
 
     def __init__(self) -> None:
         self._sleepers: dict[str, _Sleeper] = {}
+        self._early: set[str] = set()
 
     async def next(self, source: str, *, timeout_us: int) -> None:
         sleeper = self._sleeper(source)
+        if source in self._early:  # it came before anybody had slept on it
+            self._early.discard(source)
+            return
         try:
             async with asyncio.timeout(timeout_us / 1_000_000):
                 await sleeper.event.wait()
@@ -31,12 +35,9 @@ class LocalWakes:
     def wake(self, source: str) -> None:
         sleeper = self._sleepers.get(source)
         if sleeper is None or sleeper.loop.is_closed():
+            self._early.add(source)
             return
         sleeper.loop.call_soon_threadsafe(sleeper.event.set)
-
-    def wake_all(self) -> None:
-        for source in tuple(self._sleepers):
-            self.wake(source)
 
     def _sleeper(self, source: str) -> _Sleeper:
         loop = asyncio.get_running_loop()

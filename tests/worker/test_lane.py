@@ -1,0 +1,167 @@
+"""A lane on a real store and the fake clock: what it begins, what it leaves, how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from headgate.core.facts import Fact, LoopFailed
+from headgate.core.ids import Id
+from headgate.core.model import CallRules, QuotaSpec, SourceSpec, Status
+from headgate.core.outcome import Fetched, Outcome
+from headgate.core.quota import Window
+from headgate.service import Service
+from headgate.sources.base import Source, TooLate, Wire
+from headgate.store.commands.configure import configure
+from headgate.store.sqlite import SqliteEngine
+from headgate.worker.dispatcher import Lane, Tools
+from tests.fakes import SECOND, FakeClock
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class HeldSource:
+    """Answers when the test says so; remembers what it was asked for."""
+
+    asked: list[list[Id]] = field(default_factory=list)
+    answer: asyncio.Event = field(default_factory=asyncio.Event)
+    error: Exception | None = None
+
+    async def fetch(self, ids: Sequence[tuple[int, Id]], wire: Wire) -> Outcome:
+        async with wire.call() as call:
+            call.check()
+            call.written()
+            self.asked.append([value for _, value in ids])
+            await self.answer.wait()
+            if self.error is not None:
+                raise self.error
+            call.answered()
+            return Fetched({position: b"1" for position, _ in ids})
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass
+class Rig:
+    service: Service
+    lane: Lane
+    source: HeldSource
+    clock: FakeClock
+    facts: list[Fact]
+
+    async def asked(self, calls: int) -> list[list[Id]]:
+        async with asyncio.timeout(5):
+            while len(self.source.asked) < calls:
+                await asyncio.sleep(0)
+        return self.source.asked
+
+    async def ended(self, ingestion_id: str) -> Status:
+        async with asyncio.timeout(5):
+            while (view := await self.service.status(ingestion_id)).counts.left:
+                await asyncio.sleep(0)
+        return view.status
+
+
+@asynccontextmanager
+async def rig(
+    tmp_path: Path, clock: FakeClock, *windows: Window, concurrency: int = 4
+) -> AsyncIterator[Rig]:
+    facts: list[Fact] = []
+    engine = SqliteEngine(tmp_path / "headgate.db", clock=clock, observe=facts.append)
+    spec = SourceSpec("s", QuotaSpec("s", windows), rules=CallRules(concurrency=concurrency))
+    await engine.run(configure, [spec], [])
+    source = HeldSource()
+    typed: Source = source
+    lane = Lane(spec, typed, Tools(engine, clock, "me", facts.append, lambda: 0.0, lambda _: None))
+    running = asyncio.create_task(lane.run())
+    service = Service(engine, clock=clock, sources={"s": spec}, default_source="s")
+    try:
+        yield Rig(service, lane, source, clock, facts)
+    finally:
+        source.answer.set()
+        lane.stop()
+        await running
+        await lane.finished()
+        await engine.close()
+
+
+async def test_work_that_comes_is_begun_without_a_poll(tmp_path: Path, clock: FakeClock) -> None:
+    async with rig(tmp_path, clock) as bench:
+        await asyncio.sleep(0)
+        await bench.service.submit([1, 2, 3, 4])
+
+        assert await bench.asked(2) == [[1, 2, 3], [4]]
+
+
+async def test_no_more_calls_are_under_way_than_allowed(tmp_path: Path, clock: FakeClock) -> None:
+    async with rig(tmp_path, clock, concurrency=2) as bench:
+        await bench.service.submit(list(range(12)))
+        await bench.asked(2)
+        await asyncio.sleep(0.01)
+
+        assert len(bench.source.asked) == len(bench.lane.held) == 2
+
+
+async def test_an_answer_lets_the_next_call_begin(tmp_path: Path, clock: FakeClock) -> None:
+    async with rig(tmp_path, clock, concurrency=1) as bench:
+        ingestion = await bench.service.submit(list(range(9)))
+        await bench.asked(1)
+        bench.source.answer.set()
+
+        assert await bench.ended(ingestion) is Status.COMPLETED
+        assert bench.source.asked == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+async def test_stopping_begins_nothing_and_lets_what_runs_finish(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with rig(tmp_path, clock, Window(1, 5 * SECOND)) as bench:
+        ingestion = await bench.service.submit([1, 2, 3, 4])
+        await bench.asked(1)
+        bench.lane.stop()
+        bench.source.answer.set()
+        await bench.lane.finished()
+        clock.advance(60 * SECOND)
+        await asyncio.sleep(0.01)
+
+        assert bench.source.asked == [[1, 2, 3]]
+        assert (await bench.service.status(ingestion)).counts.fetched == 3
+
+
+async def test_a_source_whose_code_raises_fails_its_batch_and_not_the_lane(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with rig(tmp_path, clock) as bench:
+        bench.source.error = ZeroDivisionError()
+        bench.source.answer.set()
+        ingestion = await bench.service.submit([1])
+        await bench.ended(ingestion)
+
+        batch = (await bench.service.batches(await bench.service.status(ingestion)))[0]
+        assert batch.status is Status.FAILED
+        assert sum(isinstance(fact, LoopFailed) for fact in bench.facts) == 5
+
+
+async def test_a_call_that_came_too_late_burns_no_attempt(tmp_path: Path, clock: FakeClock) -> None:
+    async with rig(tmp_path, clock) as bench:
+        late = iter([TooLate(), TooLate(), None])
+
+        async def fetch(ids: Sequence[tuple[int, Id]], wire: Wire) -> Outcome:
+            if (error := next(late)) is not None:
+                raise error
+            return await HeldSource.fetch(bench.source, ids, wire)
+
+        bench.source.fetch = fetch  # type: ignore[method-assign]
+        bench.source.answer.set()
+        ingestion = await bench.service.submit([1])
+        await bench.ended(ingestion)
+
+        begun = await bench.service.begun(await bench.service.status(ingestion))
+        assert begun[0].attempt == 1
