@@ -66,6 +66,7 @@ class SqliteEngine:
         self._writer = connect(path, self._wait_for_writer)
         migrate(self._writer, failpoint)
         self._patient = False
+        self._watcher = self._connect_reader()
         self.presence = Presence(path)
         self._turn = Turn()
         self._to_thread: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -116,9 +117,8 @@ class SqliteEngine:
         return self.presence.known_dead(worker)
 
     def data_version(self) -> int:
-        """A number that changes when somebody commits."""
-        with self._reader() as connection:
-            return cast("int", connection.pragma("data_version"))
+        """A number that changes when somebody commits; it compares within one connection only, so it has its own."""
+        return cast("int", self._watcher.pragma("data_version"))
 
     async def close(self) -> None:
         if self._closed:
@@ -128,7 +128,7 @@ class SqliteEngine:
             await asyncio.sleep(0.001)
         self._to_thread.put(None)
         await asyncio.to_thread(self._thread.join)
-        for connection in (*self._readers, self._writer):
+        for connection in (*self._readers, self._watcher, self._writer):
             connection.close()
         self.presence.leave()
 
@@ -165,13 +165,13 @@ class SqliteEngine:
             while self._turn.waiting and (not group or time.perf_counter_ns() < until):
                 group.append(self._turn.waiting.popleft())
                 self._execute(group[-1])
-        except apsw.Error as error:  # the whole transaction is gone: disk full, an I/O error
+        except BaseException as error:  # the whole transaction is gone: disk full, an I/O error
             self._land(group, error)
         else:
             self._to_thread.put(lambda: self._commit(group))
 
     def _execute(self, job: Job) -> None:
-        """Run one command in its savepoint. Raises apsw.Error only if the transaction itself was lost."""
+        """Run one command in its savepoint. Raises only if the transaction itself was lost."""
         self._writer.execute("savepoint command")
         tx = SqliteTransaction(self._writer, self._clock, self._failpoint, job.facts, job.woken)
         try:
@@ -179,7 +179,7 @@ class SqliteEngine:
         except BaseException as error:  # whatever it is, it is that caller's, and the store goes on
             if not self._writer.in_transaction:
                 raise
-            job.fail(_unavailable(error) if isinstance(error, apsw.Error) else error)
+            job.fail(_for_caller(error))
             self._writer.execute("rollback to command")
         self._writer.execute("release command")
 
@@ -196,7 +196,7 @@ class SqliteEngine:
             lost = error
         go_on(group[0].loop, lambda: self._land(group, lost))
 
-    def _land(self, group: list[Job], lost: apsw.Error | None) -> None:
+    def _land(self, group: list[Job], lost: BaseException | None) -> None:
         """Release answers, facts and hints of a group; then see to it that the next one begins."""
         if self._writer.in_transaction:
             self._writer.execute("rollback")
@@ -260,7 +260,15 @@ def _wait_briefly(tries: int) -> bool:
     return tries < 100
 
 
-def _unavailable(error: apsw.Error) -> Unavailable:
+def _for_caller(error: BaseException) -> BaseException:
+    """What failed one command: the file, for now, or a mistake of ours, which trying again does not mend."""
+    ours = not isinstance(error, apsw.Error) or isinstance(
+        error, apsw.ConstraintError | apsw.SQLError
+    )
+    return error if ours else _unavailable(error)
+
+
+def _unavailable(error: BaseException) -> Unavailable:
     """What an error of the file means to the caller."""
     if isinstance(error, apsw.FullError):
         return Unavailable("the disk is full: nothing was stored; free some space", retry_after_s=5)

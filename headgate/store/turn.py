@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,8 +87,9 @@ def answer(group: list[Job]) -> None:
     for loop, jobs in by_loop.items():
         if loop is here:
             _resolve(jobs)
-        elif not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, jobs)
+        else:
+            with suppress(RuntimeError):  # a loop that was closed has nobody who waits
+                loop.call_soon_threadsafe(_resolve, jobs)
 
 
 def _resolve(jobs: list[Job]) -> None:

@@ -127,6 +127,7 @@ async def _rejoin(tx: Transaction, reading: Reading) -> Offset:
     await buckets.carry(tx, believed_us, last=last, short_us=SHORT_WINDOW_US)
     after = rejoined(reading, last=last, believed_us=believed_us)
     await tx.do(SQL.update_clock, after.epoch, after.offset_us)
+    await tx.do(SQL.rejoin_quotas, last + believed_us, reading.wall_us)
     tx.state(TimeUnwatched(believed_us))
     return after
 

@@ -7,6 +7,9 @@ insert into clock (only, epoch, offset_us) values (1, ?1, ?2);
 -- update_clock: a new epoch
 update clock set epoch = ?1, offset_us = ?2;
 
+-- rejoin_quotas: the time that was carried is not carried again
+update quota set last_at = ?1, last_wall = ?2;
+
 -- newest_quota: the latest instant that the ledger has shown, and the wall clock then
 select last_at, last_wall from quota order by last_at desc limit 1;
 

@@ -939,6 +939,7 @@ async def test_a_process_that_starts_during_a_call_without_quota_charges_it_for_
     await bench.assert_granted_exactly_after(HELD_5S)
 
 
+@pytest.mark.slow
 async def test_a_window_that_is_lengthened_knows_its_past(bench: Bench) -> None:
     """Totals are kept for 32 days, so that nobody gets a new day's quota by writing it into a file."""
     await bench.configure(source(windows=[Window(10, SECOND)]))
@@ -1187,9 +1188,10 @@ async def test_the_answer_to_one_source_is_a_hint_to_those_that_share_its_quota(
     await bench.engine.wakes.next("b", timeout_us=0)
     await bench.settle(claimed)
 
-    await asyncio.wait_for(bench.engine.wakes.next("b", timeout_us=HOUR), timeout=0.1)
+    await asyncio.wait_for(bench.engine.wakes.next("b", timeout_us=HOUR), timeout=5)
 
 
+@pytest.mark.slow
 async def test_a_dear_source_is_not_starved_by_a_cheap_one_that_shares_its_quota(
     bench: Bench,
 ) -> None:
@@ -1251,6 +1253,7 @@ async def test_a_renamed_source_stays_paused(bench: Bench) -> None:
     assert await bench.refused("new") == Wait(HOUR, Hold.PAUSED, "new")
 
 
+@pytest.mark.slow
 async def test_a_renamed_source_knows_its_past_under_a_window_that_is_new(bench: Bench) -> None:
     await bench.configure(source("old", [Window(10, SECOND)]))
     await queue(bench, batches=250)
@@ -1417,15 +1420,7 @@ async def test_a_wall_clock_that_was_put_right_at_rest_frees_no_window_after_a_r
     assert waited >= DAY - 11 * MINUTE
 
 
-@pytest.mark.parametrize(
-    "looks",
-    [
-        True,
-        pytest.param(
-            False, marks=pytest.mark.xfail(reason="_rejoin writes no last_at: carried once more")
-        ),
-    ],
-)
+@pytest.mark.parametrize("looks", [True, False])
 async def test_several_reboots_at_rest_hold_a_short_window_no_longer_than_one(
     bench: Bench, *, looks: bool
 ) -> None:
