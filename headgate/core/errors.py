@@ -10,7 +10,7 @@ HeadgateError                 .code (stable), .status (HTTP hint), facts as attr
 ├── TooLarge            413   more bytes or ids than are taken
 ├── Unavailable         503   the store cannot commit now; nothing was stored; try again
 ├── SourceMisconfigured       refuses to start
-└── StoreMisused              a bug of ours: a command waited for something else than its transaction
+└── StoreMisused              a bug of ours: a command waited for something else, or broke a constraint
 """
 
 from __future__ import annotations
@@ -118,6 +118,6 @@ class SourceMisconfigured(HeadgateError):
 
 
 class StoreMisused(HeadgateError):
-    """A command waited for something else than its transaction."""
+    """A command did what no command may: it waited for something else than its transaction, or broke a constraint."""
 
     code = "store_misused"

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import apsw
 
 from headgate.core.clock import Clock
-from headgate.core.errors import SourceMisconfigured, Unavailable
+from headgate.core.errors import SourceMisconfigured, StoreMisused, Unavailable
 from headgate.core.facts import Fact
 from headgate.store.engine import Command, Failpoint, WorkerId
 from headgate.store.presence import Presence
@@ -262,10 +262,9 @@ def _wait_briefly(tries: int) -> bool:
 
 def _for_caller(error: BaseException) -> BaseException:
     """What failed one command: the file, for now, or a mistake of ours, which trying again does not mend."""
-    ours = not isinstance(error, apsw.Error) or isinstance(
-        error, apsw.ConstraintError | apsw.SQLError
-    )
-    return error if ours else _unavailable(error)
+    if isinstance(error, apsw.ConstraintError | apsw.SQLError):
+        return StoreMisused(str(error))
+    return _unavailable(error) if isinstance(error, apsw.Error) else error
 
 
 def _unavailable(error: BaseException) -> Unavailable:

@@ -167,7 +167,7 @@ async def test_a_statement_that_fails_fails_its_command_alone(bench: Bench) -> N
         *(bench.engine.run(write, name) for name in ("a", "b", "a", "c")), return_exceptions=True
     )
 
-    assert [type(each) for each in got] == [str, str, Unavailable, str]
+    assert [type(each) for each in got] == [str, str, StoreMisused, str]
     assert await written(bench) == ["a", "b", "c"]
 
 

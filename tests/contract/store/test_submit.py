@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from headgate.core.errors import InvalidInput, NotFound, TooLarge, Unavailable
+from headgate.core.errors import InvalidInput, NotFound, StoreMisused, TooLarge
 from headgate.core.facts import IngestionAccepted
 from headgate.core.model import Counts, Priority, Status
 from headgate.service import Limits, Service
@@ -329,7 +329,7 @@ async def test_a_command_that_raises_after_its_work_leaves_nothing(bench: Bench)
 
 async def test_a_statement_that_fails_leaves_nothing_of_its_command(bench: Bench) -> None:
     same = submission().chunks[0]
-    with pytest.raises(Unavailable):
+    with pytest.raises(StoreMisused):
         await bench.engine.run(accept, submission(chunks=[same, same]))
 
     await assert_nothing_stored(bench)
