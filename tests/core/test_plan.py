@@ -91,6 +91,8 @@ def test_dear_calls_that_a_window_held_back_catch_up_as_the_dispatcher_lets_them
 
     # both places come free at once; the pace is late by more than a quarter of a slot of one call, 25
     first, second = (when(line, n, now=NOW) for n in (1, 2))
+    assert first is not None
+    assert second is not None
     assert second - first == 200 - 25
     assert [first, second] == dispatched(line, 2)
 
