@@ -47,8 +47,8 @@ types: $(STAMP)/dev
 imports: $(STAMP)/dev
 	$(BIN)/lint-imports
 
-tests: $(STAMP)/dev ## The tests that are not long
-	$(BIN)/pytest
+tests: $(STAMP)/dev ## The tests that are not long, three files at a time
+	$(BIN)/pytest -n 3 --dist loadfile
 
 test-long: $(STAMP)/dev ## The long tests: kill loops, soak, fuzzing at length
 	$(BIN)/pytest -m long
