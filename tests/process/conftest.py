@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.process.client import Journal
-from tests.process.failpoints import CASES
 from tests.process.gate import Gate
 from tests.simulator.process import RunningServer
 
-_said: list[str] = []
-_DEATHS = "test_what_was_accepted_survives_a_death_at"
-_AT_ONCE = 2
+SAID = "said"
 
 MakeSource = Callable[..., RunningServer]
 MakeGate = Callable[..., Gate]
 Say = Callable[[str], None]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def deaths(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[str, Future[None]]]:
-    """The chosen cases of failpoints.py, run beside the other tests of this folder from its first one on.
-
-    Most of a case is waiting, and so is most of the others: both at once take the time of one.
-    """
-    folder = tmp_path_factory.mktemp("deaths")
-    chosen = [
-        str(item.callspec.params["name"])
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.originalname == _DEATHS
-    ]
-    pool = ThreadPoolExecutor(_AT_ONCE)
-    yield {name: pool.submit(CASES[name], folder / name, name) for name in chosen}
-    pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture
@@ -85,13 +62,26 @@ def say(request: pytest.FixtureRequest) -> Say:
     """Tell a figure that is no promise: shown at the end of the run."""
 
     def tell(text: str) -> None:
-        _said.append(f"{request.node.name}: {text}")
+        request.node.user_properties.append((SAID, f"{request.node.name}: {text}"))
 
     return tell
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _said:
+    """Also where the tests ran in other processes (pytest-xdist)."""
+    ended = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+    ]
+    said = [
+        str(text)
+        for report in ended
+        if report.when == "call"
+        for name, text in report.user_properties
+        if name == SAID
+    ]
+    if said:
         terminalreporter.section("figures of the process tests (told, not judged)")
-        for each in _said:
+        for each in said:
             terminalreporter.write_line(each)

@@ -1,6 +1,6 @@
 """The server dies, as by a power cut, at every place that has a name, and is started again.
 
-Each case has a folder of its own, and nobody needs to watch it: conftest.py runs them beside the other tests.
+Each case has a folder of its own, and nobody needs to watch it: test_failpoints.py runs several at once.
 """
 
 from __future__ import annotations

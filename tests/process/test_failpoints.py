@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -12,6 +12,8 @@ from tests.process.failpoints import CASES
 from tests.process.gate import REPOSITORY
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+AT_ONCE = 2
 
 IN_THE_LONG_RUN = {
     "before_commit.configure",
@@ -24,6 +26,23 @@ IN_THE_LONG_RUN = {
     "before_commit.cancel",
 }
 """Close relatives of those that are tried in every run."""
+
+
+@pytest.fixture(scope="module")
+def deaths(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, Future[None]]]:
+    """Every chosen case, begun with the first that is asked for: most of a case is waiting, so several run at once."""
+    folder = tmp_path_factory.mktemp("deaths")
+    wanted = f"{test_what_was_accepted_survives_a_death_at.__name__}["
+    chosen = [
+        str(item.callspec.params["name"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.name.startswith(wanted)
+    ]
+    pool = ThreadPoolExecutor(AT_ONCE)
+    yield {name: pool.submit(CASES[name], folder / name, name) for name in chosen}
+    pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,19 @@ from tests.simulator import checker
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-SHARE = 0.8
-"""What must be used of what the rule allows, on a machine that is busy with other things; 0.98 where it is not."""
+BUSY, ALONE = 0.4, 0.8
+"""What must be used of what the rule allows, beside other tests and alone; the figure itself is 0.98 (benchmarks/)."""
 
 
 @pytest.mark.parametrize(
-    ("fast_calls", "gap_calls"),
-    [pytest.param(150, 6), pytest.param(3_000, 120, marks=pytest.mark.long)],
+    ("fast_calls", "gap_calls", "least"),
+    [pytest.param(150, 6, BUSY), pytest.param(3_000, 120, ALONE, marks=pytest.mark.long)],
     ids=["briefly", "for a minute"],
 )
 def test_fifty_a_second_and_one_per_half_second_are_used_and_never_exceeded(
     fast_calls: int,
     gap_calls: int,
+    least: float,
     start_source: MakeSource,
     make_gate: MakeGate,
     tmp_path: Path,
@@ -69,4 +70,4 @@ def test_fifty_a_second_and_one_per_half_second_are_used_and_never_exceeded(
         share = checker.share_of_rule([e.at_us for e in log], [window], latency_us=latency_us)
         say(f"{quotas[name]}: {share or 0:.2%} of what the rule allows was used")
         assert share is not None
-        assert share >= SHARE
+        assert share >= least
