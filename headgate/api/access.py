@@ -36,7 +36,11 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 def guarded(app: ASGIApp, access: Access) -> ASGIApp:
     """The application behind the checks that are configured; as it is, where there are none."""
-    checked: ASGIApp = _Checked(app, access, [wrong_key, wrong_origin])
+    checks = [
+        *([wrong_key] if access.api_keys else []),
+        *([wrong_origin] if access.allowed_hosts or access.cors_origins else []),
+    ]
+    checked: ASGIApp = _Checked(app, access, checks) if checks else app
     if access.cors_origins:
         checked = CORSMiddleware(
             checked,
@@ -45,7 +49,7 @@ def guarded(app: ASGIApp, access: Access) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
             expose_headers=["Location", "Retry-After"],
         )
-    return _Checked(checked, access, [wrong_host])
+    return _Checked(checked, access, [wrong_host]) if access.allowed_hosts else checked
 
 
 class _Checked:

@@ -40,7 +40,11 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
         docs_url=None,  # page.py serves both, under a policy that keeps them at home
         redoc_url=None,
     )
-    app.router.routes.extend([*seed.ROUTES, *health.ROUTES, *page.ROUTES])
+    app.router.routes[:0] = [
+        *seed.ROUTES,
+        *health.ROUTES,
+        *page.ROUTES,
+    ]  # the hot ones are found first
     for router in (ingestions.router, records.router, sources.router):
         app.include_router(router)
     describe(app)

@@ -16,7 +16,7 @@ from headgate.core.errors import Unavailable
 from headgate.core.facts import Fact, LoopFailed
 from headgate.core.model import Claim, SourceSpec
 from headgate.core.outcome import Failed, Outcome, Unsent
-from headgate.core.quota import Wait
+from headgate.core.quota import Hold, Wait
 from headgate.core.retry import next_step
 from headgate.sources.base import Source, TooLate
 from headgate.store.commands.claim import Claims, Idle, claim
@@ -27,10 +27,15 @@ from headgate.worker.wire import GrantedWire
 POLL_US = 5_000_000
 """How long a lane sleeps when it was told nothing: a lost hint costs this much."""
 
+CALM_US = 20_000
+"""While a slot is waited for, hints are looked into once in so long: new work does not make the slot come sooner."""
+
 AGAIN_S = 1.0
 """How soon the store is asked again after it could not answer."""
 
 MOST_AT_ONCE = 64
+
+SLOTS = frozenset({Hold.WINDOW, Hold.PACE, Hold.PAUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Lane:
         self._source = source
         self._tools = tools
         self._stopping = False
+        self._waits_for_slot = False
         self._calls: dict[asyncio.Task[None], Claim] = {}
 
     @property
@@ -85,17 +91,27 @@ class Lane:
                 self._tools.observe(LoopFailed(f"dispatcher of {self._spec.name}", error))
                 sleep_us = int(AGAIN_S * 1_000_000)
             if sleep_us and not self._stopping:
-                await self._tools.engine.wakes.next(self._spec.name, timeout_us=sleep_us)
+                await self._sleep(sleep_us)
+
+    async def _sleep(self, sleep_us: int) -> None:
+        """Sleep as long as told, or until the next hint."""
+        if self._waits_for_slot and sleep_us > CALM_US:
+            await asyncio.sleep(CALM_US / 1_000_000)
+            sleep_us -= CALM_US
+        if not self._stopping:
+            await self._tools.engine.wakes.next(self._spec.name, timeout_us=sleep_us)
 
     async def _dispatch(self) -> int:
         """Claim once and begin what was granted; returns how long to sleep before the next claim."""
         asked_us = self._tools.clock.boot_us()
+        self._waits_for_slot = False
         match await self._tools.engine.run(
             claim, self._spec.name, worker=self._tools.worker, most=MOST_AT_ONCE
         ):
             case Idle():
                 return POLL_US
-            case Wait(for_us):
+            case Wait(for_us, why):
+                self._waits_for_slot = for_us is not None and why in SLOTS
                 return POLL_US if for_us is None else min(for_us, POLL_US)
             case Claims(claims):
                 got_us = self._tools.clock.boot_us()
