@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 _HEAD = re.compile(r"^-- (?P<name>[a-z_0-9]+)(?: \((?P<engine>sqlite|postgres)\))?:", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\?(\d+)")
@@ -27,13 +28,11 @@ class Statements:
     """The statements of one file, as attributes."""
 
     def __init__(self, path: Path) -> None:
-        self._statements = parse(path.read_text(encoding="utf-8"))
+        self.__dict__.update(parse(path.read_text(encoding="utf-8")))
 
-    def __getattr__(self, name: str) -> Statement:
-        try:
-            return self._statements[name]
-        except KeyError:
-            raise AttributeError(name) from None
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Statement: ...
 
 
 def beside(python_file: str) -> Statements:

@@ -13,18 +13,19 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Stored:
     """What is there. `held`: batches in the hands of a worker, as (ingestion id, number); `granted`: calls ever;
-    `callers`: processes that made the calls still known; `wrong`: rows that contradict each other.
+    `callers`: workers that made the calls still known, in the order of their last; `wrong`: rows that contradict each other.
     """
 
     ingestions: tuple[str, ...]
     held: tuple[tuple[str, int], ...]
     in_flight: int
     granted: int
-    callers: int
+    callers: tuple[str, ...]
     records: int
     wrong: tuple[str, ...]
 
 
+CALLERS = "select worker from ledger group by worker order by max(entry)"
 CONTRADICTIONS = {
     "counts are not the rows": """
         select i.ingestion_id from ingestion i where
@@ -59,7 +60,7 @@ def stored(database: Path) -> Stored:
     with closing(sqlite3.connect(database)) as connection:
         wrong = [row[0] for row in connection.execute("pragma integrity_check") if row[0] != "ok"]
         if not connection.execute("select 1 from sqlite_master where name = 'batch'").fetchone():
-            return Stored((), (), 0, 0, 0, 0, tuple(wrong))
+            return Stored((), (), 0, 0, (), 0, tuple(wrong))
         for words, query in CONTRADICTIONS.items():
             wrong += [f"{words}: {row[0]}" for row in connection.execute(query)]
         wrong += _lost_ids(connection)
@@ -72,7 +73,7 @@ def stored(database: Path) -> Stored:
             tuple(held),
             _one(connection, "select count(*) from ledger where in_flight = 1"),
             _one(connection, "select coalesce(max(entry), 0) from ledger"),
-            _one(connection, "select count(distinct worker) from ledger"),
+            tuple(row[0] for row in connection.execute(CALLERS)),
             _one(connection, "select count(*) from record"),
             tuple(wrong),
         )

@@ -202,7 +202,8 @@ async def spend(
             await tx.do(SQL.insert_charge, quota.name, entry, grant.cost)
         usages[place] = [replace(usage, out=usage.out + grant.cost) for usage in usages[place]]
         next_at = next_after(quota, cost=grant.cost, now=grant.at)
-        locked.quotas[place] = replace(quota, next_at=next_at)
+        if next_at != quota.next_at:
+            locked.quotas[place] = replace(quota, next_at=next_at)
     return entry
 
 
