@@ -13,7 +13,8 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Stored:
     """What is there. `held`: batches in the hands of a worker, as (ingestion id, number); `granted`: calls ever;
-    `callers`: workers that made the calls still known, in the order of their last; `wrong`: rows that contradict each other.
+    `callers`: workers that made the calls still known, in the order of their last; `wrong`: rows that contradict
+    each other.
     """
 
     ingestions: tuple[str, ...]
