@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,12 @@ def holders(folder: Path) -> dict[str, int]:
         if "FLOCK" in fields:
             at = fields.index("FLOCK")
             pids[int(fields[at + 4].rpartition(":")[2])] = int(fields[at + 3])
-    files = {file.stat().st_ino: file for file in folder.glob("*.alive")}
-    return {files[inode].name.split(".")[-2]: pids[inode] for inode in files.keys() & pids.keys()}
+    found = {}
+    for file in folder.glob("*.alive"):
+        with suppress(FileNotFoundError):  # swept away by somebody while we look
+            if pid := pids.get(file.stat().st_ino):
+                found[file.name.split(".")[-2]] = pid
+    return found
 
 
 def test_a_bare_test_client_beside_a_running_server_submits_and_does_not_dispatch(
