@@ -26,10 +26,20 @@ class HostClock:
         return time.clock_gettime_ns(_CLOCK) // 1_000
 
 
+def _shifted() -> str:
+    """By how much this process's boot-time clock is not the host's (a time namespace); nothing where it is."""
+    try:
+        lines = Path("/proc/self/timens_offsets").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return ""
+    boot = next((line.split()[1:] for line in lines if line.startswith("boottime")), ["0", "0"])
+    return "" if boot == ["0", "0"] else f"+{boot[0]}.{boot[1]}"
+
+
 def _boot_id() -> str:
     """What tells this boot of the host from every other; where there is nothing, each process is one of its own."""
     if _BOOT_ID.exists():
-        return _BOOT_ID.read_text(encoding="ascii").strip()
+        return _BOOT_ID.read_text(encoding="ascii").strip() + _shifted()
     try:
         asked = subprocess.run(
             ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"],  # macOS

@@ -32,6 +32,10 @@ class Worker:
     ) -> None:
         """`others`: whether another process has the store open; `data_version`: a number that its commits change."""
         self._tools = tools
+        quarters = [
+            spec.rules.lease_us / 4_000_000 for spec, _ in sources
+        ]  # a short lease is renewed in time
+        self._renew_s = min([RENEW_S, *quarters])
         self._sources = [source for _, source in sources]
         self._lanes = [Lane(spec, source, tools) for spec, source in sources]
         self._keeper = Keeper(tools.engine, worker=tools.worker, held=self._held)
@@ -45,7 +49,7 @@ class Worker:
         self._wrap_signals()
         observe = self._tools.observe
         loops: list[Coroutine[Any, Any, None]] = [
-            every(RENEW_S, self._keeper.renew, name="renewal of leases", observe=observe),
+            every(self._renew_s, self._keeper.renew, name="renewal of leases", observe=observe),
             every(RESCUE_S, self._keeper.rescue, name="rescue", observe=observe),
             self._notice(),
             *(lane.run() for lane in self._lanes),
