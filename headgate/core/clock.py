@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+FOREVER = 2**62
+"""Later than any instant that the ledger can show."""
+
 UNWATCHED_ERROR_US = 300_000_000
 """How far the wall clock may be wrong over time that nobody watched: 5 minutes."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zlib import crc32
 
+from headgate.core.clock import FOREVER
 from headgate.core.quota import Quota, Usage, Window, stretched
 from headgate.store.engine import Transaction
 from headgate.store.statements import beside
@@ -17,7 +18,6 @@ from headgate.store.statements import beside
 SQL = beside(__file__)
 
 MINUTE_US = 60_000_000
-FOREVER = 2**62
 TOTALS_KEPT_US = 32 * 86_400_000_000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from headgate.core.clock import FOREVER
 from headgate.core.facts import BatchRescued
 from headgate.core.model import Ending, RecordDraft
 from headgate.core.slicing import Todo
@@ -17,8 +18,6 @@ SQL = beside(__file__)
 
 RESCUES = 20
 """A batch that takes its worker down with it so often ends as failed: it must not do so for ever."""
-
-FOREVER = 2**62
 
 
 async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
