@@ -7,12 +7,15 @@ in chunks of about 300, always a whole number of batches, so that a claim reads 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from headgate.core.ids import Id
 
 CHUNK_IDS = 300
+
+AT_ONCE = 10_000
+"""A long list is looked through in steps of so many ids, between which other threads may run."""
 
 Todo = tuple[tuple[int, ...], ...]
 """Groups of positions still to do, each for calls of its own; the first is next."""
@@ -51,7 +54,10 @@ def chunks(ids: Sequence[Id], size: int) -> Iterator[Chunk]:
 
 def _first_positions(ids: Sequence[Id]) -> dict[Id, int] | None:
     """Where each id first stands; None if nothing repeats, which is the usual case and four times cheaper to see."""
-    if len(set(ids)) == len(ids):
+    seen: set[Id] = set()
+    for start in range(0, len(ids), AT_ONCE):
+        seen.update(ids[start : start + AT_ONCE])
+    if len(seen) == len(ids):
         return None
     first: dict[Id, int] = {}
     for position, value in enumerate(ids):
@@ -89,12 +95,26 @@ def split(todo: Todo, called: Sequence[int]) -> Todo:
 
 
 def batch_id(ingestion_id: str, number: int) -> str:
-    """The UUID of a batch, derived from its place, so that it is the same before the batch has a row.
+    """The UUID of a batch, derived from its place, so that it is the same before the batch has a row."""
+    return batch_ids(ingestion_id)(number)
+
+
+def batch_ids(ingestion_id: str) -> Callable[[int], str]:
+    """The UUID of each batch of an ingestion by its number.
 
     Version 5 (RFC 9562): SHA-1 over the ingestion's UUID as the namespace and the number as the name.
     """
-    digest = hashlib.sha1(  # noqa: S324 - UUIDv5 is defined by SHA-1; nothing is protected by it
-        bytes.fromhex(ingestion_id.replace("-", "")) + str(number).encode()
-    ).hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    namespace = hashlib.sha1(  # noqa: S324 - UUIDv5 is defined by SHA-1; nothing is protected by it
+        bytes.fromhex(ingestion_id.replace("-", ""))
+    )
+
+    def id_of(number: int) -> str:
+        named = namespace.copy()
+        named.update(b"%d" % number)
+        digest = named.hexdigest()
+        variant = "89ab"[int(digest[16], 16) & 3]
+        return (
+            f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+        )
+
+    return id_of

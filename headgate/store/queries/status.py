@@ -10,7 +10,7 @@ import msgspec
 from headgate.core.ids import Id
 from headgate.core.lifecycle import ended_as, status_of
 from headgate.core.model import Counts, Ending, Priority, Status
-from headgate.core.slicing import batch_id, chunk_length
+from headgate.core.slicing import batch_ids, chunk_length
 from headgate.store.engine import Row, Transaction
 from headgate.store.statements import beside
 
@@ -87,14 +87,16 @@ async def batches(
     if first >= last:
         return []
     rows: dict[int, str] = dict(await tx.all(SQL.begun_batches, of.seq, first, last))
+    id_of = batch_ids(of.ingestion_id)
     views = []
     for chunk in await _chunks(tx, of, first, last):
         for offset in range(0, len(chunk.ids), of.size):
             number = (chunk.start + offset) // of.size
             if first <= number < last:
-                status = rows.get(number) or await _unbegun(tx, of, number, chunk, offset)
+                begun = rows.get(number)
+                status = Status(begun) if begun else await _unbegun(tx, of, number, chunk, offset)
                 ids = chunk.ids[offset : offset + of.size]
-                views.append(BatchView(batch_id(of.ingestion_id, number), ids, Status(status)))
+                views.append(BatchView(id_of(number), ids, status))
     return views
 
 
@@ -116,7 +118,7 @@ async def _unbegun(
 ) -> Status:
     """The status of a batch without a row: not begun, cancelled before it began, or nothing but repeats."""
     positions = range(offset, min(offset + of.size, len(chunk.ids)))
-    if all(position in chunk.repeats for position in positions):
+    if chunk.repeats and all(position in chunk.repeats for position in positions):
         return await _as_first_ones(tx, of, number, {chunk.repeats[p] for p in positions})
     return Status.YET_TO_START if of.cancelled_at is None else Status.CANCELLED
 
