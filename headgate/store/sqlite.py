@@ -207,7 +207,10 @@ class SqliteEngine:
         try:
             self._tell(group)
         finally:  # an observer that raises stops nobody
-            if home := self._turn.next_home():
+            home = self._turn.next_home()
+            if home is not None and home is group[0].loop and home.is_running():
+                self._begin_group()  # we are in it: the next group begins without a round through its loop
+            elif home is not None:
                 go_on(home, self._begin_group)
 
     def _tell(self, group: list[Job]) -> None:
