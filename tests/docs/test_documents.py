@@ -38,7 +38,7 @@ from headgate.service import LARGE
 from headgate.settings.options import VARIABLES, load
 from headgate.sources import http
 from headgate.store import sqlite
-from headgate.store.commands import claim, ledger, rescue
+from headgate.store.commands import claim, entries, ledger, rescue
 from headgate.worker import dispatcher, keeper
 from main import app
 
@@ -343,7 +343,7 @@ def test_what_the_rule_costs_is_computed_by_the_rule():
         ("docs/architecture.md", f"gives up after {sqlite.BUSY_S:g} s"),
         ("docs/architecture.md", f"looks again after {dispatcher.POLL_US // 1_000_000} s"),
         ("docs/architecture.md", f"renewed every {keeper.RENEW_S:g} s"),
-        ("docs/quota.md", f"the newest {ledger.KEPT_CALLS} of each source"),
+        ("docs/quota.md", f"the newest {entries.KEPT_CALLS} of each source"),
         ("docs/quota.md", f"up to {MAX_EXACT:,} calls is counted entry by entry"),
         ("docs/quota.md", f"at most {claim.AHEAD_US // 1_000} ms ahead"),
         ("docs/quota.md", f"up to {dispatcher.MOST_AT_ONCE}, each for an instant"),

@@ -15,6 +15,7 @@ from headgate.core.facts import BatchClaimed
 from headgate.core.model import Claim
 from headgate.core.quota import Hold, Usage, Wait, longest, refusals, slot_us
 from headgate.store.commands import turns
+from headgate.store.commands.entries import Grant, in_flight, prune, read_usages, spend
 from headgate.store.commands.heads import (
     MOVED_AT_ONCE,
     Head,
@@ -23,13 +24,8 @@ from headgate.store.commands.heads import (
     next_due,
 )
 from headgate.store.commands.ledger import (
-    Grant,
     LockedSource,
-    in_flight,
     lock_source,
-    prune,
-    read_usages,
-    spend,
     write_quotas,
     write_step,
     write_time,

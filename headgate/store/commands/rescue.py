@@ -10,7 +10,8 @@ from headgate.core.model import Ending, RecordDraft
 from headgate.core.slicing import Todo
 from headgate.store.commands import turns
 from headgate.store.commands.batches import After, Held, apply, without
-from headgate.store.commands.ledger import close_entry, ledger_now, lock_source
+from headgate.store.commands.entries import close_entry
+from headgate.store.commands.ledger import ledger_now, lock_source
 from headgate.store.engine import Row, Transaction, WorkerId
 from headgate.store.statements import beside
 

@@ -24,7 +24,8 @@ from headgate.core.retry import (
 from headgate.core.slicing import Todo, split
 from headgate.store.commands import turns
 from headgate.store.commands.batches import After, Held, apply, without
-from headgate.store.commands.ledger import LockedSource, close_entry, lock_source, report_written
+from headgate.store.commands.entries import close_entry, report_written
+from headgate.store.commands.ledger import LockedSource, lock_source
 from headgate.store.commands.standing import tell_source
 from headgate.store.engine import Transaction
 from headgate.store.statements import beside

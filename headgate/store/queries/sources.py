@@ -8,7 +8,8 @@ from headgate.core.model import CallRules
 from headgate.core.plan import Line, median, when
 from headgate.core.quota import Quota, Usage
 from headgate.core.slicing import batch_id
-from headgate.store.commands.ledger import in_flight, quota_from, rules_from, usages_of
+from headgate.store.commands.entries import in_flight, usages_of
+from headgate.store.commands.ledger import quota_from, rules_from
 from headgate.store.engine import Transaction, at_length
 from headgate.store.queries.now import now_of
 from headgate.store.statements import beside

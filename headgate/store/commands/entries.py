@@ -1,0 +1,205 @@
+"""The ledger's entries: what the quotas of a locked source are charged with, a grant spent, a call closed.
+
+DESIGN §5 and core/quota.py have the rule; here it is only read and written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from headgate.core.model import CallReport
+from headgate.core.quota import (
+    Quota,
+    Usage,
+    Window,
+    next_after,
+    occupied_until,
+    shortened,
+    unknown_fate_until,
+)
+from headgate.store.commands import buckets, turns
+from headgate.store.commands.ledger import SHORT_WINDOW_US, LockedSource, quota_from
+from headgate.store.engine import Row, Transaction
+from headgate.store.statements import Statement, beside
+
+SQL = beside(__file__)
+
+KEPT_CALLS = 100
+"""So many of a source's newest calls are kept for readers, whatever the windows need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A grant to be written down: for which batch under which fence, by whom, at what cost, for what instant."""
+
+    worker: str
+    seq: int
+    number: int
+    fence: int
+    cost: int
+    at: int
+
+
+async def read_usages(tx: Transaction, locked: LockedSource) -> list[list[Usage]]:
+    """What each window of each quota is charged with, and what room it leaves for older tickets."""
+    return [
+        await usages_of(tx, quota, locked.now, leave=await _leave_room(tx, locked, quota))
+        for quota in locked.quotas
+    ]
+
+
+async def _leave_room(tx: Transaction, locked: LockedSource, quota: Quota) -> int:
+    return await turns.leave_room(tx, quota, source=locked.name, now=locked.now)
+
+
+async def usages_of(tx: Transaction, quota: Quota, now: int, *, leave: int = 0) -> list[Usage]:
+    """What each window of a quota is charged with; `leave`: room to be left on top."""
+    if not quota.windows:
+        return []
+    row = await tx.one(SQL.out, quota.name)
+    assert row is not None
+    out, longest = row[0] + leave, longest_exact_us(quota)
+    held = await tx.all(SQL.held, quota.name, now - longest) if longest else []
+    return [
+        await buckets.usage(tx, quota, window, out=out, now=now)
+        if window.bucket_us
+        else Usage(out, _occupying(window, held))
+        for window in quota.windows
+    ]
+
+
+def _occupying(window: Window, held: Sequence[Row]) -> list[tuple[int, int]]:
+    """(u, cost) of charges: for a short window as carried over time that nobody watched, for a long one as it was."""
+    if window.span_us <= SHORT_WINDOW_US:
+        return [(until, cost) for until, cost, _ in held]
+    return [(until - carried_us, cost) for until, cost, carried_us in held]
+
+
+def longest_exact_us(quota: Quota) -> int:
+    """For how long entries have to be known one by one."""
+    return max((window.held_us for window in quota.windows if not window.bucket_us), default=0)
+
+
+async def in_flight(tx: Transaction, source: str) -> int:
+    row = await tx.one(SQL.in_flight, source)
+    assert row is not None
+    return int(row[0])
+
+
+async def spend(
+    tx: Transaction,
+    locked: LockedSource,
+    usages: list[list[Usage]],
+    grant: Grant,
+) -> int:
+    """Write a grant down, charge every quota with it, and move the paces on; returns the entry."""
+    row = await tx.one(
+        SQL.insert_entry,
+        locked.name,
+        grant.worker,
+        grant.seq,
+        grant.number,
+        grant.fence,
+        grant.cost,
+        grant.at,
+    )
+    assert row is not None
+    entry = int(row[0])
+    for place, quota in enumerate(locked.quotas):
+        if quota.windows:
+            await tx.do(SQL.insert_charge, quota.name, entry, grant.cost)
+        usages[place] = [replace(usage, out=usage.out + grant.cost) for usage in usages[place]]
+        next_at = next_after(quota, cost=grant.cost, now=grant.at)
+        if next_at != quota.next_at:
+            locked.quotas[place] = replace(quota, next_at=next_at)
+    return entry
+
+
+async def close_entry(
+    tx: Transaction, locked: LockedSource, entry: int, report: CallReport | None
+) -> None:
+    """The call of an entry is over: set its u from what the worker saw; None: nobody knows its fate."""
+    await _set_until(tx, locked, entry, report, SQL.close_entry)
+
+
+async def report_written(
+    tx: Transaction, locked: LockedSource, entry: int, report: CallReport
+) -> None:
+    """The call was written and is not answered yet: where the source counts early for sure, u is known."""
+    if locked.rules.within_us is None:
+        return
+    await _set_until(tx, locked, entry, report, SQL.write_entry)
+
+
+async def _set_until(
+    tx: Transaction,
+    locked: LockedSource,
+    entry: int,
+    report: CallReport | None,
+    statement: Statement,
+) -> None:
+    """U is set once, then only lowered; every quota that the call was charged to counts it."""
+    row = await tx.one(SQL.entry, entry)
+    if row is None:
+        return
+    granted_at, before, cost = row
+    written_at, answered_at, until = _fate(locked, granted_at, report)
+    until = until if before is None else min(before, until)
+    await tx.do(statement, entry, written_at, until, answered_at)
+    charged = await tx.do(SQL.close_charges, entry, until)
+    for quota in await _counting(tx, locked, entry, charged):
+        await buckets.count(tx, quota, until=until, before=before, cost=cost)
+
+
+async def _counting(tx: Transaction, locked: LockedSource, entry: int, charged: int) -> list[Quota]:
+    """The quotas that count an entry: those charged, whoever names them now, and its own ones without a window."""
+    if charged == 1 and len(locked.quotas) == 1 and locked.quotas[0].windows:
+        return locked.quotas  # the usual case, without asking
+    rows = await tx.all(SQL.charged, entry) if charged else []
+    named = [quota_from(*row) for row in rows]
+    known = {quota.name for quota in named}
+    return named + [q for q in locked.quotas if not q.windows and q.name not in known]
+
+
+def _fate(
+    locked: LockedSource, granted_at: int, report: CallReport | None
+) -> tuple[int | None, int | None, int]:
+    """(w, when it was answered, u) of a call; ages are shortened by rho: rather too late than too early."""
+    if report is None:
+        return None, None, _unknown(locked, granted_at)
+    if not report.sent:
+        return None, None, max(granted_at, locked.now)
+    written_at = _instant(locked.now, report.written_ago_us)
+    answered_at = _instant(locked.now, report.answered_ago_us)
+    until = occupied_until(
+        answered_at=answered_at, written_at=written_at, within_us=locked.rules.within_us
+    )
+    return written_at, answered_at, _unknown(locked, granted_at) if until is None else until
+
+
+def _unknown(locked: LockedSource, granted_at: int) -> int:
+    rules = locked.rules
+    return unknown_fate_until(
+        granted_at=granted_at,
+        slack_us=rules.slack_us,
+        grace_us=rules.grace_us,
+        given_up_at=locked.now,
+    )
+
+
+def _instant(now: int, ago_us: int | None) -> int | None:
+    return None if ago_us is None else now - shortened(ago_us)
+
+
+async def prune(tx: Transaction, locked: LockedSource, *, granted: int) -> None:
+    """Drop a few entries that no window and no reader needs: more than have just come in."""
+    most = 2 * granted + 2
+    kept_us = max(map(longest_exact_us, locked.quotas), default=0)
+    pruned = await tx.all(SQL.prune_entries, locked.name, locked.now - kept_us, KEPT_CALLS, most)
+    if pruned:
+        await tx.do(SQL.pruned, locked.name, max(until for (until,) in pruned))
+    for quota in locked.quotas:
+        if quota.windows:
+            await tx.do(SQL.prune_charges, quota.name, locked.now - longest_exact_us(quota), most)
+            await buckets.prune(tx, quota, now=locked.now, most=most)
