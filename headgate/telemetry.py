@@ -56,7 +56,7 @@ class Telemetry:
     """An observer of facts."""
 
     def __init__(self) -> None:
-        self._log = structlog.get_logger("headgate")
+        self._log = structlog.get_logger("headgate").bind()  # bound once: not anew for each fact
 
     def __call__(self, fact: Fact) -> None:
         level, words = LEVELS[type(fact)]

@@ -16,6 +16,7 @@ from headgate.api.backend import OpenBackend
 from headgate.api.docs import describe
 from headgate.api.front import Front, opened
 from headgate.api.problems import on_error, on_http_error, on_invalid
+from headgate.api.short_way import ShortWay
 from headgate.core.errors import HeadgateError
 
 
@@ -51,5 +52,6 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     app.add_exception_handler(HeadgateError, on_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http_error)
+    app.add_middleware(ShortWay)
     app.add_middleware(Front, open_backend=open_backend, state=app.state)
     return app

@@ -214,9 +214,8 @@ class SqliteEngine:
                 go_on(home, self._begin_group)
 
     def _tell(self, group: list[Job]) -> None:
-        for job in group:
-            for source in job.woken:
-                self.wakes.wake(source)
+        for source in {source for job in group for source in job.woken}:
+            self.wakes.wake(source)
         for job in group:
             for fact in job.facts:
                 self._observe(fact)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
 
 from headgate.bootstrap import make_app
-from tests.api.client import Api, assert_problem, routes_of
+from tests.api.client import Api, assert_problem, client_of, routes_of
+from tests.api.conftest import Environment
 from tests.api.test_access import filled
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE", "QUERY"]
@@ -76,3 +80,19 @@ def test_health_is_one_word(still: Api, path: str, word: str):
 
     assert (answer.status_code, answer.text) == (200, word)
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_middleware_that_somebody_adds_stands_around_every_route(environment: Environment):
+    environment()
+    app = make_app()
+    seen: list[str] = []
+
+    @app.middleware("http")
+    async def note(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        seen.append(request.url.path)
+        return await call_next(request)
+
+    with client_of(app) as api:
+        accepted = api.ingest(1)
+        api.status(accepted)
+    assert seen == ["/ingest", f"/status/{accepted}"]
