@@ -29,7 +29,7 @@ from headgate.store.commands.claim import Claims, claim
 from headgate.store.commands.configure import configure
 from headgate.store.commands.settle import settle
 from headgate.store.engine import Transaction
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite.engine import SqliteEngine
 
 FEW, MANY = 100, 1_000_000
 IDS = 6

@@ -19,7 +19,7 @@ from headgate.core.model import CallRules, QuotaSpec, SourceSpec
 from headgate.service import Service
 from headgate.sources.simulated import SimulatedOptions, SimulatedSource
 from headgate.store.commands.configure import configure
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite.engine import SqliteEngine
 from headgate.telemetry import Telemetry, configure_logging
 from headgate.worker.dispatcher import Lane, Tools
 

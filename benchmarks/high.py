@@ -15,7 +15,7 @@ from headgate.clock import HostClock
 from headgate.core.model import Priority, SourceSpec
 from headgate.core.model import QuotaSpec as Quota
 from headgate.service import Service
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite.engine import SqliteEngine
 
 SPAN_US = 500_000
 QUEUED = 100_000

@@ -22,7 +22,7 @@ from headgate.sources.http import HttpSource
 from headgate.sources.http_options import HttpOptions
 from headgate.sources.simulated import SimulatedOptions, SimulatedSource
 from headgate.store.commands.configure import configure
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite.engine import SqliteEngine
 from headgate.telemetry import Telemetry, configure_logging
 from headgate.worker.dispatcher import Tools
 from headgate.worker.runner import Worker

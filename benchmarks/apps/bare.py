@@ -19,7 +19,7 @@ import msgspec
 
 from headgate.core.model import Priority
 from headgate.store.commands.accept import SQL
-from headgate.store.sqlite_file import connect, migrate
+from headgate.store.sqlite.file import connect, migrate
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -14,7 +14,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
 from headgate.service import Service
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite.engine import SqliteEngine
 
 T = TypeVar("T")
 

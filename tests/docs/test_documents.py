@@ -37,8 +37,8 @@ from headgate.core.quota import MAX_EXACT, Hold, Quota
 from headgate.service import LARGE
 from headgate.settings.options import VARIABLES, load
 from headgate.sources import http
-from headgate.store import sqlite
 from headgate.store.commands import claim, entries, ledger, rescue
+from headgate.store.sqlite import engine as sqlite
 from headgate.worker import dispatcher, keeper
 from main import app
 
@@ -192,7 +192,7 @@ def test_every_folder_of_tests_is_named():
 def test_every_table_of_the_store_is_named():
     migrations = "".join(
         file.read_text(encoding="utf-8")
-        for file in (TOP / "headgate" / "store" / "migrations").iterdir()
+        for file in (TOP / "headgate" / "store" / "sqlite" / "migrations").iterdir()
     )
     tables = {"schema_version", *re.findall(r"^create table (\w+)", migrations, re.MULTILINE)}
 

@@ -18,7 +18,7 @@ from headgate.core.quota import Window
 from headgate.service import Service
 from headgate.sources.base import Source, TooLate, Wire
 from headgate.store.commands.configure import configure
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite.engine import SqliteEngine
 from headgate.worker.dispatcher import Lane, Tools
 from tests.fakes import SECOND, FakeClock
 

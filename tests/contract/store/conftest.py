@@ -11,7 +11,7 @@ import pytest
 
 from headgate.core.facts import Fact
 from headgate.store.engine import Engine
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite.engine import SqliteEngine
 from tests.contract.store.agree import assert_rows_agree
 from tests.contract.store.bench import Bench
 from tests.fakes import FakeClock

@@ -21,10 +21,10 @@ import pytest
 from headgate.core.errors import SourceMisconfigured, StoreMisused, Unavailable
 from headgate.core.facts import Fact, SourceOpened
 from headgate.core.model import Status
-from headgate.store import sqlite as sqlite_engine
 from headgate.store.commands.claim import Claims
 from headgate.store.engine import Transaction
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite import engine as sqlite_engine
+from headgate.store.sqlite.engine import SqliteEngine
 from tests.contract.store.bench import (
     HOUR,
     ONE_PER_5S,
@@ -709,7 +709,7 @@ async def test_a_worker_is_known_to_be_dead_only_when_it_has_closed(
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite.engine import SqliteEngine
 from tests.fakes import FakeClock
 
 engine = SqliteEngine(Path(sys.argv[1]), clock=FakeClock())

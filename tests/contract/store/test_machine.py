@@ -32,7 +32,7 @@ from headgate.core.quota import Hold, Wait, Window
 from headgate.store.commands.claim import Claims, Idle
 from headgate.store.commands.settle import Lost
 from headgate.store.queries.now import now_of
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite.engine import SqliteEngine
 from tests.contract.store import model as plain
 from tests.contract.store.agree import assert_rows_agree
 from tests.contract.store.bench import Bench, policy, shared, source

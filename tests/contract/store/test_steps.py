@@ -11,7 +11,7 @@ from headgate.core.model import Priority
 from headgate.core.quota import Pacing, Window
 from headgate.store.commands.claim import Claims
 from headgate.store.engine import Transaction
-from headgate.store.sqlite import SqliteEngine
+from headgate.store.sqlite.engine import SqliteEngine
 from tests.contract.store.bench import Bench, source, statement
 from tests.fakes import SECOND, FakeClock
 

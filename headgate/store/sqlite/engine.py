@@ -23,10 +23,10 @@ from headgate.core.clock import Clock
 from headgate.core.errors import SourceMisconfigured, StoreMisused, Unavailable
 from headgate.core.facts import Fact
 from headgate.store.engine import Command, Failpoint, WorkerId
-from headgate.store.presence import Presence
-from headgate.store.sqlite_file import connect, migrate
-from headgate.store.sqlite_transaction import SqliteTransaction, finished
-from headgate.store.turn import Job, Turn, answer, go_on
+from headgate.store.sqlite.file import connect, migrate
+from headgate.store.sqlite.presence import Presence
+from headgate.store.sqlite.transaction import SqliteTransaction, finished
+from headgate.store.sqlite.turn import Job, Turn, answer, go_on
 from headgate.store.wakes import LocalWakes
 
 P = ParamSpec("P")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headgate.core.facts import Fact
-from headgate.store.sqlite_transaction import SqliteTransaction
+from headgate.store.sqlite.transaction import SqliteTransaction
 
 
 @dataclass(slots=True)
