@@ -15,7 +15,6 @@ from headgate.store.queries.holders import holders
 
 RENEW_S = 3.0
 RESCUE_S = 1.0
-AT_ONCE = 100
 
 
 async def every(
@@ -56,5 +55,5 @@ class Keeper:
         for holder in await self._engine.read(holders):
             dead = self._engine.known_dead(holder.worker)
             if dead or holder.lease_ran_out:
-                while await self._engine.run(rescue, holder.worker, dead=dead) == AT_ONCE:
+                while await self._engine.run(rescue, holder.worker, dead=dead):
                     continue

@@ -16,6 +16,7 @@ where seq = ?1 and number = ?2 and fence = ?3 and status = 'triggered';
 -- count: ids ended; the ingestion ends with its last one
 update ingestion
 set fetched = fetched + ?2, missing = missing + ?3, failed = failed + ?4, cancelled = cancelled + ?5,
-    ended_at = case when fetched + missing + failed + cancelled + ?2 + ?3 + ?4 + ?5 = distinct_count then ?6 end
+    ended_at = case when fetched + missing + failed + cancelled + ?2 + ?3 + ?4 + ?5 = distinct_count
+               then cast(?6 as bigint) end
 where seq = ?1;
 

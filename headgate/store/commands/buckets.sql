@@ -18,13 +18,13 @@ select distinct width_us from quota_bucket where quota = ?1;
 
 -- seed_width: a window that is new counts what the totals of the minutes know
 insert into quota_bucket (quota, width_us, ends_at, cost)
-select ?1, ?2, min(ends_at, ?5), sum(cost) from quota_bucket
-where quota = ?3 and width_us = 60000000 and ends_at > ?4 and ends_at - 60000000 < ?6 group by min(ends_at, ?5)
+select ?1, ?2, case when ends_at < ?5 then ends_at else ?5 end, sum(cost) from quota_bucket
+where quota = ?3 and width_us = 60000000 and ends_at > ?4 and ends_at - 60000000 < ?6 group by 3
 on conflict (quota, width_us, ends_at) do update set cost = quota_bucket.cost + excluded.cost;
 
 -- seed_charges: where entries are no longer known one by one, an exact window counts the minutes
 insert into ledger_charge (entry, quota, cost, occupied_until)
-select -(ends_at + ?6), ?1, cost, min(ends_at, ?5) from quota_bucket
+select -(ends_at + ?6), ?1, cost, case when ends_at < ?5 then ends_at else ?5 end from quota_bucket
 where quota = ?2 and width_us = 60000000 and ends_at > ?3 and ends_at - 60000000 < ?4
 on conflict (entry, quota) do update set cost = excluded.cost;
 

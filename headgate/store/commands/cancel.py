@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headgate.core.errors import Conflict, NotFound
 from headgate.core.facts import IngestionCancelled
+from headgate.store.commands.ledger import hold_source
 from headgate.store.engine import Transaction
 from headgate.store.statements import beside
 
@@ -15,9 +16,12 @@ async def cancel(tx: Transaction, ingestion_id: str, *, client: str) -> int:
 
     Raises NotFound, or Conflict for an ingestion that has ended otherwise.
     """
-    row = await tx.one(SQL.ingestion, ingestion_id, client)
-    if row is None:
+    named = await tx.one(SQL.source_of, ingestion_id, client)
+    if named is None:
         raise NotFound("there is no ingestion with this id")
+    await hold_source(tx, named[0])
+    row = await tx.one(SQL.ingestion, ingestion_id, client)
+    assert row is not None
     seq, source, distinct, begun, ended, already = row
     if not already:
         if ended == distinct:

@@ -1,5 +1,5 @@
 -- out: what of a quota is charged to calls whose u is unknown
-select coalesce(sum(cost), 0) from ledger_charge where quota = ?1 and occupied_until is null;
+select cast(coalesce(sum(cost), 0) as bigint) from ledger_charge where quota = ?1 and occupied_until is null;
 
 -- held: what else is charged and may still occupy a window
 select occupied_until, cost, carried_us from ledger_charge where quota = ?1 and occupied_until > ?2;
@@ -16,14 +16,17 @@ insert into ledger_charge (quota, entry, cost) values (?1, ?2, ?3);
 
 -- close_entry: the call is over; u is set once, then only lowered
 update ledger
-set in_flight = 0, written_at = ?2, occupied_until = min(coalesce(occupied_until, ?3), ?3), answered_at = ?4
+set in_flight = 0, written_at = ?2, answered_at = ?4,
+    occupied_until = case when occupied_until < ?3 then occupied_until else ?3 end
 where entry = ?1;
 
 -- close_charges: its charges occupy their windows until u
-update ledger_charge set occupied_until = min(coalesce(occupied_until, ?2), ?2) where entry = ?1;
+update ledger_charge set occupied_until = case when occupied_until < ?2 then occupied_until else ?2 end
+where entry = ?1;
 
 -- write_entry: it is written and still in flight, and its u is known all the same
-update ledger set written_at = ?2, occupied_until = min(coalesce(occupied_until, ?3), ?3), answered_at = ?4
+update ledger set written_at = ?2, answered_at = ?4,
+    occupied_until = case when occupied_until < ?3 then occupied_until else ?3 end
 where entry = ?1;
 
 -- entry: what is known of a call
@@ -40,7 +43,7 @@ delete from ledger where entry in (
 returning occupied_until;
 
 -- pruned: from when on a source's entries are known one by one
-update source set pruned_until = max(pruned_until, ?2) where name = ?1;
+update source set pruned_until = case when pruned_until > ?2 then pruned_until else ?2 end where name = ?1;
 
 -- prune_charges: what no window needs any more
 delete from ledger_charge where (entry, quota) in (

@@ -50,6 +50,7 @@ class LockedSource:
 
 async def lock_source(tx: Transaction, source: str) -> LockedSource:
     """Lock a source's quotas and read the clock under the lock. Raises NotFound for one never configured."""
+    await hold_source(tx, source)
     rows = await tx.lock(SQL.lock, source)
     if not rows:
         raise NotFound(f"the source {source!r} is not configured")
@@ -67,6 +68,14 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
         ledger_time(await _offset(tx, reading, clock), reading, last_at),
         reading.wall_us,
     )
+
+
+async def hold_source(tx: Transaction, source: str) -> None:
+    """Have a source to oneself until the transaction ends: whoever changes its line or its ledger holds it.
+
+    What is read afterwards is as the one before left it.
+    """
+    await tx.lock(SQL.hold, source)
 
 
 async def ledger_now(tx: Transaction) -> int:

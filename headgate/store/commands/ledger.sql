@@ -2,7 +2,7 @@
 select epoch, offset_us from clock;
 
 -- insert_clock: a new ledger
-insert into clock (only, epoch, offset_us) values (1, ?1, ?2);
+insert into clock (single, epoch, offset_us) values (1, ?1, ?2);
 
 -- update_clock: a new epoch
 update clock set epoch = ?1, offset_us = ?2;
@@ -18,6 +18,11 @@ update ledger set occupied_until = occupied_until + ?1, carried_us = carried_us 
 
 -- carry_charges: the same for what it was charged to
 update ledger_charge set occupied_until = occupied_until + ?1, carried_us = carried_us + ?1 where occupied_until > ?2;
+
+-- hold (sqlite): nothing, since whoever writes has the file to himself
+
+-- hold (postgres): a source, until the transaction ends
+select 1 from source where name = ?1 for update;
 
 -- lock (sqlite): the quotas that a source is charged to, in the order of their names, with the source and the clock
 select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at,

@@ -11,7 +11,7 @@ from headgate.core.slicing import Todo
 from headgate.store.commands import turns
 from headgate.store.commands.batches import After, Held, apply, without
 from headgate.store.commands.entries import close_entry
-from headgate.store.commands.ledger import ledger_now, lock_source
+from headgate.store.commands.ledger import hold_source, ledger_now, lock_source
 from headgate.store.engine import Row, Transaction, WorkerId
 from headgate.store.statements import beside
 
@@ -22,13 +22,17 @@ RESCUES = 20
 
 
 async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
-    """Give the batches of a worker back to the line; returns how many.
+    """Give batches of a worker back to the line; returns how many: call again until there are none.
 
     `dead`: it is known to be dead, and its leases need not run out. An attempt is not used up: nobody knows
-    whether there was one. At most 100 at once; call again while it returns 100.
+    whether there was one. At most 100 at once and of one source, so that no two sources are locked together.
     """
     before = FOREVER if dead else await ledger_now(tx)
-    rows = await tx.all(SQL.held_by, worker, before)
+    first = await tx.one(SQL.first_source, worker, before)
+    if first is None:
+        return 0
+    await hold_source(tx, first[0])
+    rows = await tx.all(SQL.held_by, worker, before, first[0])
     for row in rows:
         await _give_back(tx, worker, row)
     return len(rows)

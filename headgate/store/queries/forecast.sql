@@ -1,5 +1,5 @@
 -- waiting_before: batches not begun of ingestions that go first
-select coalesce(sum(batch_count - next_batch), 0)
+select cast(coalesce(sum(batch_count - next_batch), 0) as bigint)
 from ingestion where source = ?1 and waiting = 1 and (priority, seq) < (?2, ?3);
 
 -- begun_before: begun batches that go first

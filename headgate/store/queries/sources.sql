@@ -6,7 +6,7 @@ select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown
 from quota_source s join quota q on q.name = s.quota where s.source = ?1 and s.left_at is null order by q.name;
 
 -- waiting: ingestions with batches that may begin, and how many batches
-select count(*), coalesce(sum(batch_count - next_batch), 0) from ingestion where source = ?1 and waiting = 1;
+select count(*), cast(coalesce(sum(batch_count - next_batch), 0) as bigint) from ingestion where source = ?1 and waiting = 1;
 
 -- ready: begun batches that stand in the line
 select count(*) from batch where source = ?1 and ready = 1;

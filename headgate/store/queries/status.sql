@@ -9,9 +9,18 @@ select number, status from batch where seq = ?1 and number >= ?2 and number < ?3
 -- chunks: the ids of an ingestion from one position to before another
 select start, ids, repeats from id_chunk where seq = ?1 and start >= ?2 and start < ?3 order by start;
 
--- in_flight: which of these batches are under way
+-- in_flight (sqlite): which of these batches are under way
 select number from batch
 where seq = ?1 and status = 'triggered' and number in (select value from json_each(?2));
 
--- endings: how the ids at these first positions ended
+-- in_flight (postgres): the same
+select number from batch
+where seq = ?1 and status = 'triggered'
+  and number in (select cast(value as bigint) from json_array_elements_text(cast(?2 as json)));
+
+-- endings (sqlite): how the ids at these first positions ended
 select position, ending from record where seq = ?1 and position in (select value from json_each(?2));
+
+-- endings (postgres): the same
+select position, ending from record
+where seq = ?1 and position in (select cast(value as bigint) from json_array_elements_text(cast(?2 as json)));

@@ -51,7 +51,8 @@ class SqliteTransaction:
         self._cursor.executemany(statement.sqlite, rows)
 
     async def lock(self, statement: Statement, *values: Value) -> list[Row]:
-        return await self.all(statement, *values)  # the whole file is locked already
+        """The whole file is locked already; a statement without text would do nothing but lock."""
+        return await self.all(statement, *values) if statement.sqlite else []
 
     async def reading(self) -> Reading:
         return self._clock.read()

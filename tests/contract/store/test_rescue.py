@@ -68,14 +68,14 @@ async def test_only_the_batches_of_the_dead_worker_come_back(bench: Bench, other
     assert await other.settle(theirs) != Lost()
 
 
-async def test_batches_of_every_source_come_back(bench: Bench, other: Bench) -> None:
+async def test_batches_of_every_source_come_back_one_source_at_once(bench: Bench, other: Bench) -> None:
     await bench.configure(source("a"), source("b"))
     await bench.submit(1, source="a")
     await bench.submit(2, source="b")
     await bench.claim("a")
     await bench.claim("b")
 
-    assert await other.rescue() == 2
+    assert [await other.rescue() for _ in range(3)] == [1, 1, 0]
     assert await other.claimed_ids("a") == [1]
     assert await other.claimed_ids("b") == [2]
 
@@ -133,7 +133,7 @@ async def test_any_number_of_batches_comes_back_a_hundred_at_once(bench: Bench, 
     await bench.submit(*range(held))
     await bench.claims(most=held)
     rounds: list[int] = []
-    while not rounds or rounds[-1] == AT_ONCE:
+    while not rounds or rounds[-1]:
         rounds.append(await bench.rescue())
 
     assert sum(rounds) == held

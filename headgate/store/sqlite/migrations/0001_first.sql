@@ -2,7 +2,7 @@
 -- `seq` is the order of acceptance: every other table names an ingestion by it.
 
 create table clock (
-  only integer primary key check (only = 1),
+  single integer primary key check (single = 1),
   epoch text not null,                 -- what the reference clock belongs to: the boot id
   offset_us integer not null           -- ledger time = reference + offset
 );
