@@ -20,7 +20,8 @@ class HostClock:
         self._epoch = _boot_id()
 
     def read(self) -> Reading:
-        return Reading(self.boot_us(), self._epoch, time.time_ns() // 1_000)
+        boot_us = self.boot_us()
+        return Reading(boot_us, self._epoch, time.time_ns() // 1_000, boot_us, boot_us)
 
     def boot_us(self) -> int:
         return time.clock_gettime_ns(_CLOCK) // 1_000

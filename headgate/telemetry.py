@@ -29,6 +29,7 @@ LEVELS: dict[type[Fact], tuple[int, str]] = {
     facts.QuotaChanged: (logging.WARNING, "quota changed by the configuration of this process"),
     facts.RulesChanged: (logging.WARNING, "rules changed by the configuration of this process"),
     facts.TimeUnwatched: (logging.WARNING, "nobody watched the time; the wall clock is believed"),
+    facts.ClockStepped: (logging.WARNING, "the database's clock has stepped; ledger time has not"),
     facts.LoopFailed: (logging.ERROR, "a loop met an error and goes on"),
 }
 

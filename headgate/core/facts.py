@@ -107,6 +107,13 @@ class TimeUnwatched:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockStepped:
+    """The database's clock has stepped by this much; ledger time has not."""
+
+    by_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoopFailed:
     """One of our own loops met an error; it goes on."""
 
@@ -128,5 +135,6 @@ Fact = (
     | QuotaChanged
     | RulesChanged
     | TimeUnwatched
+    | ClockStepped
     | LoopFailed
 )

@@ -41,11 +41,13 @@ class Window:
 
     limit: int
     span_us: int
+    margin_us: int = 0
+    """How much longer it is taken, since a step of the clock may have gone unseen for so long."""
 
     @property
     def held_us(self) -> int:
-        """How long an entry occupies this window after its u: W(1 + rho), rounded up."""
-        return stretched(self.span_us)
+        """How long an entry occupies this window after its u: W(1 + rho), rounded up, and the margin."""
+        return stretched(self.span_us) + self.margin_us
 
     @property
     def bucket_us(self) -> int:

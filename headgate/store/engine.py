@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from headgate.core.clock import Reading
+from headgate.core.clock import Newcomer, Offset, Reading, Unwatched
 from headgate.core.facts import Fact
 from headgate.store.statements import Statement
 
@@ -45,6 +45,15 @@ class Transaction(Protocol):
     async def reading(self) -> Reading:
         """The clocks, read now, under the locks that are held."""
 
+    def judge(self, reading: Reading, known: Offset, touches: int) -> Offset | Unwatched | Newcomer:
+        """What the watch of this process says of a reading: core/clock.py."""
+
+    def believe(self, reading: Reading, offset: Offset) -> None:
+        """Remember a reading and its offset, once this is committed."""
+
+    def margin_us(self, span_us: int) -> int:
+        """How much longer a window of this span has to be taken."""
+
     def state(self, fact: Fact) -> None:
         """Say that something happened; it is told to observers after the commit."""
 
@@ -53,6 +62,10 @@ class Transaction(Protocol):
 
     def failpoint(self, name: str) -> None:
         """A place where a test may end the process."""
+
+
+class RunAgain(Exception):
+    """Somebody else was faster: the command is to run once more from its start."""
 
 
 Command = Callable[Concatenate[Transaction, P], Awaitable[T]]

@@ -69,7 +69,9 @@ class Ledger:
             self.write(self.offset.offset_us + reading.reference_us, reading)
         if self.offset.epoch != reading.epoch:
             believed_us = believed(reading, wall_at_last=self.wall_at_last)
-            self.offset = rejoined(reading, last=self.last, believed_us=believed_us)
+            self.offset = rejoined(
+                reading, before=self.offset.epoch, last=self.last, believed_us=believed_us
+            )
         return ledger_time(self.offset, reading, self.last)
 
     def write(self, now: int, reading: Reading) -> None:
@@ -187,7 +189,7 @@ def test_five_minutes_are_what_the_wall_clock_may_be_wrong() -> None:
 
 def test_after_a_reboot_the_ledger_goes_on_from_its_last_instant_and_what_is_believed() -> None:
     reading = Reading(3 * SECOND, "boot-2", WALL)
-    offset = rejoined(reading, last=10 * MINUTE, believed_us=2 * MINUTE)
+    offset = rejoined(reading, before="boot-1", last=10 * MINUTE, believed_us=2 * MINUTE)
 
     assert offset.epoch == "boot-2"
     assert ledger_time(offset, reading, last=10 * MINUTE) == 12 * MINUTE

@@ -6,19 +6,28 @@ DESIGN §5 and core/clock.py have the rule; here it is only read and written. Lo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
-from headgate.core.clock import Offset, Reading, believed, first_offset, ledger_time, rejoined
-from headgate.core.errors import NotFound
-from headgate.core.facts import TimeUnwatched
+from headgate.core.clock import (
+    Newcomer,
+    Offset,
+    Reading,
+    Unwatched,
+    believed,
+    first_offset,
+    ledger_time,
+    rejoined,
+)
+from headgate.core.errors import NotFound, Unavailable
+from headgate.core.facts import ClockStepped, TimeUnwatched
 from headgate.core.model import CallRules
 from headgate.core.quota import Pacing, Quota, Window, stretched
 from headgate.store.commands import buckets
-from headgate.store.engine import Transaction
+from headgate.store.engine import RunAgain, Transaction
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -62,7 +71,7 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
         rules_from(rules),
         failures,
         closed_until,
-        [quota_from(*row[:6]) for row in rows],
+        [_taken_longer(tx, quota_from(*row[:6])) for row in rows],
         last_at,
         last_wall,
         ledger_time(await _offset(tx, reading, clock), reading, last_at),
@@ -79,29 +88,55 @@ async def hold_source(tx: Transaction, source: str) -> None:
 
 
 async def ledger_now(tx: Transaction) -> int:
-    """The ledger's now, outside any quota: for leases."""
+    """The ledger's now, outside any quota: for leases. A newcomer's estimate is good enough for them."""
     reading = await tx.reading()
-    clock = await tx.one(SQL.clock) or (None, None)
-    return ledger_time(await _offset(tx, reading, clock), reading, 0)
+    clock = await tx.one(SQL.clock) or (None, None, 0)
+    return ledger_time(await _offset(tx, reading, clock, estimate=True), reading, 0)
 
 
-async def _offset(tx: Transaction, reading: Reading, clock: Sequence[Any]) -> Offset:
-    """What turns this reading into ledger time; a new ledger or a new epoch is written down."""
-    epoch, offset_us = clock
-    if epoch == reading.epoch:
-        return Offset(epoch, offset_us)
-    if epoch is not None:
-        return await _rejoin(tx, reading)
-    first = first_offset(reading)
-    await tx.do(SQL.insert_clock, first.epoch, first.offset_us)
-    return first
+async def _offset(
+    tx: Transaction, reading: Reading, clock: Sequence[Any], *, estimate: bool = False
+) -> Offset:
+    """What turns this reading into ledger time; a new ledger, a new epoch or a step is written down.
+
+    Raises Unavailable for a newcomer, unless an estimate is enough.
+    """
+    if clock[0] is None:
+        offset = first_offset(reading)
+        await tx.do(SQL.insert_clock, offset.epoch, offset.offset_us)
+    else:
+        known = Offset(clock[0], clock[1])
+        match tx.judge(reading, known, clock[2]):
+            case Offset() as offset:
+                if offset != known:
+                    await _step(tx, known, offset)
+            case Unwatched():
+                offset = await _rejoin(tx, reading, known)
+            case Newcomer(offset):
+                if not estimate:
+                    raise Unavailable(
+                        "this process has yet to see that the database's clock is watched"
+                    )
+                return offset
+            case _ as never:
+                assert_never(never)
+    tx.believe(reading, offset)
+    return offset
 
 
-async def _rejoin(tx: Transaction, reading: Reading) -> Offset:
+async def _step(tx: Transaction, known: Offset, offset: Offset) -> None:
+    """The reference has stepped: ledger time does not. Whoever comes second runs again with what the first wrote."""
+    if not await tx.do(SQL.move_clock, offset.offset_us, known.epoch, known.offset_us):
+        raise RunAgain
+    tx.state(ClockStepped(known.offset_us - offset.offset_us))
+
+
+async def _rejoin(tx: Transaction, reading: Reading, before: Offset) -> Offset:
     """Nobody watched the time until now: believe the wall clock, less its possible error.
 
     For short windows only watched time counts: what occupied them is carried along.
     """
+    await tx.lock(SQL.hold_all)
     newest = await tx.one(SQL.newest_quota)
     last, wall_at_last = newest or (reading.wall_us, reading.wall_us)
     believed_us = believed(reading, wall_at_last=wall_at_last)
@@ -109,11 +144,23 @@ async def _rejoin(tx: Transaction, reading: Reading) -> Offset:
     await tx.do(SQL.carry_entries, believed_us, since)
     await tx.do(SQL.carry_charges, believed_us, since)
     await buckets.carry(tx, believed_us, last=last, short_us=SHORT_WINDOW_US)
-    after = rejoined(reading, last=last, believed_us=believed_us)
-    await tx.do(SQL.update_clock, after.epoch, after.offset_us)
+    after = rejoined(reading, before=before.epoch, last=last, believed_us=believed_us)
+    if not await tx.do(SQL.begin_epoch, after.epoch, after.offset_us, before.epoch):
+        raise RunAgain
     await tx.do(SQL.rejoin_quotas, last + believed_us, reading.wall_us)
     tx.state(TimeUnwatched(believed_us))
     return after
+
+
+def _taken_longer(tx: Transaction, quota: Quota) -> Quota:
+    """Where looking at the clock takes time, a step may have gone unseen for as long: windows are taken longer."""
+    windows = tuple(
+        replace(window, margin_us=margin_us)
+        if (margin_us := tx.margin_us(window.span_us))
+        else window
+        for window in quota.windows
+    )
+    return quota if windows == quota.windows else replace(quota, windows=windows)
 
 
 async def write_quotas(tx: Transaction, locked: LockedSource) -> None:

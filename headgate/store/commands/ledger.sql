@@ -1,11 +1,19 @@
 -- clock: what ledger time is counted from
-select epoch, offset_us from clock;
+select epoch, offset_us, touches from clock;
 
 -- insert_clock: a new ledger
 insert into clock (single, epoch, offset_us) values (1, ?1, ?2);
 
--- update_clock: a new epoch
-update clock set epoch = ?1, offset_us = ?2;
+-- begin_epoch: nobody watched the time until now
+update clock set epoch = ?1, offset_us = ?2, touches = touches + 1 where epoch = ?3;
+
+-- move_clock: the reference has stepped, ledger time has not
+update clock set offset_us = ?1 where epoch = ?2 and offset_us = ?3;
+
+-- hold_all (sqlite): nothing, since whoever writes has the file to himself
+
+-- hold_all (postgres): every source, until the transaction ends
+select 1 from source order by name for update;
 
 -- rejoin_quotas: the time that was carried is not carried again
 update quota set last_at = ?1, last_wall = ?2;
@@ -26,13 +34,13 @@ select 1 from source where name = ?1 for update;
 
 -- lock (sqlite): the quotas that a source is charged to, in the order of their names, with the source and the clock
 select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at,
-       q.last_wall, s.rules, s.failures, s.closed_until, c.epoch, c.offset_us
+       q.last_wall, s.rules, s.failures, s.closed_until, c.epoch, c.offset_us, c.touches
 from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source left join clock c on true
 where n.source = ?1 and n.left_at is null order by q.name;
 
 -- lock (postgres): the same, locked in that order until the transaction ends
 select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at,
-       q.last_wall, s.rules, s.failures, s.closed_until, c.epoch, c.offset_us
+       q.last_wall, s.rules, s.failures, s.closed_until, c.epoch, c.offset_us, c.touches
 from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source left join clock c on true
 where n.source = ?1 and n.left_at is null order by q.name for update of q;
 

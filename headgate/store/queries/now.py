@@ -15,6 +15,6 @@ async def now_of(tx: Transaction) -> int:
     clock = await tx.one(SQL.clock)
     newest = await tx.one(SQL.newest_quota)
     assert newest is not None
-    if clock is None or clock[0] != reading.epoch:
+    if clock is None or reading.epoch not in {None, clock[0]}:
         return int(newest[0])
     return ledger_time(Offset(*clock), reading, newest[0])

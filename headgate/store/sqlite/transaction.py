@@ -7,13 +7,15 @@ from typing import Any, TypeVar, cast
 
 import apsw
 
-from headgate.core.clock import Clock, Reading
+from headgate.core.clock import Clock, HostWatch, Newcomer, Offset, Reading, Unwatched
 from headgate.core.errors import StoreMisused
 from headgate.core.facts import Fact
 from headgate.store.engine import Failpoint, Row, Value
 from headgate.store.statements import Statement
 
 T = TypeVar("T")
+
+WATCH = HostWatch()
 
 
 class SqliteTransaction:
@@ -56,6 +58,15 @@ class SqliteTransaction:
 
     async def reading(self) -> Reading:
         return self._clock.read()
+
+    def judge(self, reading: Reading, known: Offset, touches: int) -> Offset | Unwatched | Newcomer:
+        return WATCH.judge(reading, known, touches)
+
+    def believe(self, reading: Reading, offset: Offset) -> None:
+        """On one host there is nothing to remember."""
+
+    def margin_us(self, span_us: int) -> int:
+        return 0
 
     def state(self, fact: Fact) -> None:
         self._facts.append(fact)

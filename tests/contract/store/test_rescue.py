@@ -68,7 +68,9 @@ async def test_only_the_batches_of_the_dead_worker_come_back(bench: Bench, other
     assert await other.settle(theirs) != Lost()
 
 
-async def test_batches_of_every_source_come_back_one_source_at_once(bench: Bench, other: Bench) -> None:
+async def test_batches_of_every_source_come_back_one_source_at_once(
+    bench: Bench, other: Bench
+) -> None:
     await bench.configure(source("a"), source("b"))
     await bench.submit(1, source="a")
     await bench.submit(2, source="b")

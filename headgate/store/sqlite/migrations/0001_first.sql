@@ -4,7 +4,8 @@
 create table clock (
   single integer primary key check (single = 1),
   epoch text not null,                 -- what the reference clock belongs to: the boot id
-  offset_us integer not null           -- ledger time = reference + offset
+  offset_us integer not null,          -- ledger time = reference + offset
+  touches integer not null default 0   -- how often somebody who watches the reference has looked, where it may step
 );
 
 create table source (
