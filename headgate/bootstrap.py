@@ -66,13 +66,11 @@ class Gate:
             Tools(
                 engine=self._engine,
                 clock=clock,
-                worker=self._engine.presence.worker,
+                worker=self._engine.worker,
                 observe=self._telemetry,
                 jitter=random.random,
                 failpoint=reached,
             ),
-            others=self._engine.presence.others,
-            data_version=self._engine.data_version,
         )
 
     async def start(self) -> None:

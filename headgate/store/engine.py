@@ -9,6 +9,7 @@ A **query** is the same over a read-only snapshot.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import StrEnum
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from headgate.core.clock import Newcomer, Offset, Reading, Unwatched
@@ -71,6 +72,28 @@ class RunAgain(Exception):
 Command = Callable[Concatenate[Transaction, P], Awaitable[T]]
 
 
+class Door(StrEnum):
+    """Where a command comes in: where connections are few, a rush on one door does not close the others."""
+
+    API = "api"
+    DISPATCH = "dispatch"
+    LEASES = "leases"
+
+
+def through(door: Door) -> Callable[[Q], Q]:
+    """Mark a command with its door; without a mark it is the API's."""
+
+    def mark(command: Q) -> Q:
+        command.door = door  # type: ignore[attr-defined]
+        return command
+
+    return mark
+
+
+def door_of(command: Callable[..., Any]) -> Door:
+    return getattr(command, "door", Door.API)
+
+
 def at_length(query: Q) -> Q:
     """Mark a query that may take longer than a blink: an engine runs it where it holds nobody up."""
     query.at_length = True  # type: ignore[attr-defined]
@@ -93,6 +116,10 @@ class Engine(Protocol):
     @property
     def wakes(self) -> Wakes: ...
 
+    @property
+    def worker(self) -> WorkerId:
+        """What this process is called as a worker."""
+
     async def run(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a command and return its result once it is durable.
 
@@ -102,6 +129,9 @@ class Engine(Protocol):
 
     async def read(self, query: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a query on a snapshot that holds at least everything committed before the call."""
+
+    async def listen(self) -> None:
+        """Turn what other processes commit into hints, until cancelled."""
 
     def known_dead(self, worker: WorkerId) -> bool:
         """Whether a worker is dead for sure; False where that cannot be told, and its lease has to run out."""

@@ -39,6 +39,11 @@ class LocalWakes:
             return
         sleeper.loop.call_soon_threadsafe(sleeper.event.set)
 
+    def wake_all(self) -> None:
+        """Hint to everybody who sleeps or has slept."""
+        for source in tuple(self._sleepers):
+            self.wake(source)
+
     def _sleeper(self, source: str) -> _Sleeper:
         loop = asyncio.get_running_loop()
         sleeper = self._sleepers.get(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -14,8 +14,6 @@ from headgate.sources.base import Source
 from headgate.worker.dispatcher import Lane, Tools
 from headgate.worker.keeper import RENEW_S, RESCUE_S, Keeper, every
 
-NOTICE_S = 0.05
-ALONE_S = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -26,11 +24,7 @@ class Worker:
         self,
         sources: Sequence[tuple[SourceSpec, Source]],
         tools: Tools,
-        *,
-        others: Callable[[], bool],
-        data_version: Callable[[], int],
     ) -> None:
-        """`others`: whether another process has the store open; `data_version`: a number that its commits change."""
         self._tools = tools
         quarters = [
             spec.rules.lease_us / 4_000_000 for spec, _ in sources
@@ -39,8 +33,6 @@ class Worker:
         self._sources = [source for _, source in sources]
         self._lanes = [Lane(spec, source, tools) for spec, source in sources]
         self._keeper = Keeper(tools.engine, worker=tools.worker, held=self._held)
-        self._others = others
-        self._data_version = data_version
         self._tasks: list[asyncio.Task[None]] = []
         self._found_handlers: Mapping[signal.Signals, Any] = {}
 
@@ -51,7 +43,7 @@ class Worker:
         loops: list[Coroutine[Any, Any, None]] = [
             every(self._renew_s, self._keeper.renew, name="renewal of leases", observe=observe),
             every(RESCUE_S, self._keeper.rescue, name="rescue", observe=observe),
-            self._notice(),
+            self._tools.engine.listen(),
             *(lane.run() for lane in self._lanes),
         ]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
@@ -74,24 +66,6 @@ class Worker:
     def _stop_dispatching(self) -> None:
         for lane in self._lanes:
             lane.stop()
-
-    async def _notice(self) -> None:
-        """Notice the commits of other processes; alone on the store, look only once a second whether one came."""
-        seen = self._data_version()
-        while True:
-            if not self._others():
-                await asyncio.sleep(ALONE_S)
-                continue
-            for _ in range(int(ALONE_S / NOTICE_S)):
-                await asyncio.sleep(NOTICE_S)
-                version = self._data_version()
-                if version != seen:
-                    seen = version
-                    self._wake_all()
-
-    def _wake_all(self) -> None:
-        for lane in self._lanes:
-            self._tools.engine.wakes.wake(lane.name)
 
     # -- signals -------------------------------------------------------------------------------------------
 

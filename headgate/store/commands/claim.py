@@ -30,7 +30,7 @@ from headgate.store.commands.ledger import (
     write_step,
     write_time,
 )
-from headgate.store.engine import Transaction, WorkerId
+from headgate.store.engine import Door, Transaction, WorkerId, through
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -70,6 +70,7 @@ class _Round:
     claims: list[Claim] = field(default_factory=list)
 
 
+@through(Door.DISPATCH)
 async def claim(
     tx: Transaction, source: str, *, worker: WorkerId, most: int = 1
 ) -> Claims | Wait | Idle:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from headgate.core.model import Claim
 from headgate.store.commands.ledger import ledger_now
-from headgate.store.engine import Transaction, WorkerId
+from headgate.store.engine import Door, Transaction, WorkerId, through
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
 
 
+@through(Door.LEASES)
 async def renew(tx: Transaction, claims: Sequence[Claim], *, worker: WorkerId) -> list[Claim]:
     """Renew every lease of these claims; returns those that were lost."""
     now = await ledger_now(tx)

@@ -12,7 +12,7 @@ from headgate.store.commands import turns
 from headgate.store.commands.batches import After, Held, apply, without
 from headgate.store.commands.entries import close_entry
 from headgate.store.commands.ledger import hold_source, ledger_now, lock_source
-from headgate.store.engine import Row, Transaction, WorkerId
+from headgate.store.engine import Door, Row, Transaction, WorkerId, through
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -21,6 +21,7 @@ RESCUES = 20
 """A batch that takes its worker down with it so often ends as failed: it must not do so for ever."""
 
 
+@through(Door.LEASES)
 async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
     """Give batches of a worker back to the line; returns how many: call again until there are none.
 

@@ -27,7 +27,7 @@ from headgate.store.commands.batches import After, Held, apply, without
 from headgate.store.commands.entries import close_entry, report_written
 from headgate.store.commands.ledger import LockedSource, lock_source
 from headgate.store.commands.standing import tell_source
-from headgate.store.engine import Transaction
+from headgate.store.engine import Door, Transaction, through
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -45,6 +45,7 @@ class Lost:
     """The lease was lost: somebody else has the batch, or had it. Nothing was changed."""
 
 
+@through(Door.DISPATCH)
 async def settle(
     tx: Transaction, claim: Claim, step: Step, report: CallReport, *, policy: RetryPolicy
 ) -> Settled | Lost:
@@ -64,6 +65,7 @@ async def settle(
     return Settled(status)
 
 
+@through(Door.DISPATCH)
 async def report(tx: Transaction, claim: Claim, seen: CallReport) -> None:
     """The call was written and is not answered yet: where the source counts early for sure, that tells its u."""
     locked = await lock_source(tx, claim.source)

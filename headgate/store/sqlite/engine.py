@@ -35,6 +35,9 @@ T = TypeVar("T")
 GROUP_US = 5_000
 """A group takes no further command after this long, so that the loop is never held for longer."""
 
+NOTICE_S = 0.05
+ALONE_S = 1.0
+
 BUSY_S = 8.0
 """How long a group waits for another process to finish writing before its commands are refused as unavailable."""
 
@@ -115,6 +118,24 @@ class SqliteEngine:
 
     def known_dead(self, worker: WorkerId) -> bool:
         return self.presence.known_dead(worker)
+
+    @property
+    def worker(self) -> WorkerId:
+        return self.presence.worker
+
+    async def listen(self) -> None:
+        """Notice the commits of other processes; alone on the file, look only once a second whether one came."""
+        seen = self.data_version()
+        while True:
+            if not self.presence.others():
+                await asyncio.sleep(ALONE_S)
+                continue
+            for _ in range(int(ALONE_S / NOTICE_S)):
+                await asyncio.sleep(NOTICE_S)
+                version = self.data_version()
+                if version != seen:
+                    seen = version
+                    self.wakes.wake_all()
 
     def data_version(self) -> int:
         """A number that changes when somebody commits; it compares within one connection only, so it has its own."""

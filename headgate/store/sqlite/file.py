@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 
 from headgate.core.errors import SourceMisconfigured
+from headgate.store.migrations import numbered
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_NUMBERED = re.compile(r"^(\d{4})_\w+\.sql$")
 
 
 def connect(path: Path, wait_for_writer: Callable[[int], bool]) -> apsw.Connection:
@@ -56,9 +55,9 @@ def migrate(connection: apsw.Connection, failpoint: Callable[[str], None]) -> No
 
     Safe with several processes starting at once. Raises SourceMisconfigured if the file is newer than this code.
     """
-    known = sorted(_migrations())
-    for number, file in known:
-        _apply(connection, number, file, failpoint)
+    known = numbered(MIGRATIONS)
+    for number, sql in known:
+        _apply(connection, number, sql, failpoint)
     rows = connection.execute("select max(number) from schema_version").fetchall()
     newest = max(int(str(number)) for (number,) in rows)
     if newest > known[-1][0]:
@@ -68,13 +67,8 @@ def migrate(connection: apsw.Connection, failpoint: Callable[[str], None]) -> No
         )
 
 
-def _migrations() -> list[tuple[int, Path]]:
-    names = ((_NUMBERED.match(file.name), file) for file in MIGRATIONS.iterdir())
-    return [(int(name[1]), file) for name, file in names if name]
-
-
 def _apply(
-    connection: apsw.Connection, number: int, file: Path, failpoint: Callable[[str], None]
+    connection: apsw.Connection, number: int, sql: str, failpoint: Callable[[str], None]
 ) -> None:
     connection.execute("begin immediate")
     try:
@@ -85,7 +79,7 @@ def _apply(
         if not connection.execute(
             "select 1 from schema_version where number = ?", (number,)
         ).fetchone():
-            connection.execute(file.read_text(encoding="utf-8"))
+            connection.execute(sql)
             failpoint("migration")
             connection.execute(
                 "insert into schema_version values (?, cast(unixepoch('subsec') * 1e6 as integer))",

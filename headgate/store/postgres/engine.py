@@ -1,0 +1,204 @@
+"""PostgreSQL: one transaction for each command, READ COMMITTED, with the source's row as the lock.
+
+Every command is safe to run again from its start, and is, when the server says so (deadlock, serialization) or is
+lost in the middle, even in the commit: docs/decisions/0016-commands-run-again.md says for each why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, ParamSpec, TypeVar, cast
+
+import asyncpg
+
+from headgate.core.clock import Clock
+from headgate.core.errors import Unavailable
+from headgate.core.facts import Fact
+from headgate.store.engine import Command, Door, Failpoint, WorkerId, door_of
+from headgate.store.postgres.errors import AGAIN, GONE, for_caller
+from headgate.store.postgres.hints import Hints
+from headgate.store.postgres.pools import Pools
+from headgate.store.postgres.schema import migrate
+from headgate.store.postgres.time import DatabaseTime
+from headgate.store.postgres.transaction import (
+    PostgresTransaction,
+    Timekeeper,
+    only_waiting_for,
+)
+from headgate.store.postgres.url import PostgresUrl
+from headgate.store.wakes import LocalWakes
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BEGIN = (
+    "begin isolation level read committed;"
+    " set local statement_timeout = '10s'; set local lock_timeout = '5s';"
+    " set local idle_in_transaction_session_timeout = '1s'"
+)
+"""Limits as part of each transaction, so that no session carries any state. A process that was stopped in the middle
+of one does not keep its locks."""
+
+SNAPSHOT = "begin isolation level repeatable read read only; set local statement_timeout = '10s'"
+
+TRIES = 20
+"""So often a command runs again because others were faster."""
+
+PATIENCE_S = 8.0
+"""So long it runs again because the database is lost; then it is refused as unavailable."""
+
+
+class PostgresEngine:
+    """The engine on a PostgreSQL database."""
+
+    def __init__(
+        self,
+        url: PostgresUrl,
+        *,
+        clock: Clock,
+        observe: Callable[[Fact], None] = lambda _: None,
+        failpoint: Failpoint = lambda _: None,
+        time: Timekeeper | None = None,
+    ) -> None:
+        """Nothing is opened before it is used. `time`: the clock of the ledger, by default the database's own."""
+        self.wakes = LocalWakes()
+        self.worker: WorkerId = uuid.uuid4().hex
+        self._observe = observe
+        self._failpoint = failpoint
+        self._time = time or DatabaseTime(clock)
+        self._pools = Pools(
+            url.dsn, prepared_statements=url.prepared_statements, prepare=self._migrate
+        )
+        self._hints = (
+            Hints(self._pools, sender=self.worker, heard=self.wakes.wake) if url.notify else None
+        )
+        self._closed = False
+
+    # -- what the contract promises ------------------------------------------------------------------------
+
+    async def run(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def begin(tx: PostgresTransaction) -> Coroutine[Any, Any, T]:
+            return cast("Coroutine[Any, Any, T]", command(tx, *args, **kwargs))
+
+        running = self._run(command.__name__, door_of(command), begin)
+        return await asyncio.shield(asyncio.ensure_future(running))
+
+    async def read(self, query: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def begin(tx: PostgresTransaction) -> Coroutine[Any, Any, T]:
+            return cast("Coroutine[Any, Any, T]", query(tx, *args, **kwargs))
+
+        async for attempt in self._attempts():
+            with attempt:
+                async with self._transaction(Door.API, SNAPSHOT) as connection:
+                    tx = PostgresTransaction(connection, self._time, self._failpoint)
+                    return await only_waiting_for(tx, begin(tx))
+        raise AssertionError("the last attempt raises")
+
+    def known_dead(self, worker: WorkerId) -> bool:
+        """Never: on another machine nobody can tell a dead process from a slow one. Its leases run out."""
+        return False
+
+    async def listen(self) -> None:
+        if self._hints is not None:
+            await self._hints.listen()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._hints is not None:
+            await self._hints.finish()
+        await self._pools.close()
+
+    # -- one command ---------------------------------------------------------------------------------------
+
+    async def _run(
+        self, name: str, door: Door, begin: Callable[[PostgresTransaction], Coroutine[Any, Any, T]]
+    ) -> T:
+        async for attempt in self._attempts():
+            with attempt:
+                async with self._transaction(door, BEGIN) as connection:
+                    tx = PostgresTransaction(connection, self._time, self._failpoint)
+                    result = await only_waiting_for(tx, begin(tx))
+                    self._failpoint(f"before_commit.{name}")
+                    await connection.execute("commit")
+                    self._failpoint(f"after_commit.{name}")
+                self._tell(tx)
+                return result
+        raise AssertionError("the last attempt raises")
+
+    @asynccontextmanager
+    async def _transaction(self, door: Door, begin: str) -> AsyncIterator[asyncpg.Connection]:
+        if self._closed:
+            raise Unavailable("the store is closed")
+        async with self._pools.connection(door) as connection:
+            try:
+                await connection.execute(begin)
+                yield connection
+            finally:
+                if connection.is_in_transaction():
+                    await _roll_back(connection)
+
+    async def _attempts(self) -> AsyncIterator[_Attempt]:
+        """Attempts until one succeeds: again at once after a conflict, after a pause where the database is lost."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE_S
+        for nth in range(1, TRIES + 1):
+            attempt = _Attempt(last=nth == TRIES or loop.time() > until)
+            yield attempt
+            if attempt.pause_s:
+                await asyncio.sleep(attempt.pause_s * min(nth, 5) * random.uniform(0.5, 1.5))
+
+    def _tell(self, tx: PostgresTransaction) -> None:
+        """After the commit: what was believed of the clock, hints, facts."""
+        for reading, offset in tx.believed:
+            self._time.watch.believe(reading, offset)
+        sources = set(tx.woken)
+        for source in sources:
+            self.wakes.wake(source)
+        if self._hints is not None:
+            self._hints.tell(sources)
+        for fact in tx.facts:
+            self._observe(fact)
+
+    async def _migrate(self, connection: asyncpg.Connection) -> None:
+        await migrate(connection, self._failpoint)
+
+
+class _Attempt:
+    """One attempt as a context: it swallows what another attempt may mend, and raises the rest in words."""
+
+    def __init__(self, *, last: bool) -> None:
+        self._last = last
+        self.pause_s = 0.0
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if error is None or isinstance(error, asyncio.CancelledError | GeneratorExit):
+            return False
+        if not self._last and isinstance(error, AGAIN):
+            self.pause_s = 0.002
+            return True
+        if not self._last and isinstance(error, GONE):
+            self.pause_s = 0.1
+            return True
+        told = for_caller(error)
+        if told is error:
+            return False
+        raise told from error
+
+
+async def _roll_back(connection: asyncpg.Connection) -> None:
+    """A connection that cannot even do that is thrown away."""
+    try:
+        await connection.execute("rollback")
+    except (*GONE, asyncpg.PostgresError):
+        with contextlib.suppress(Exception):
+            connection.terminate()

@@ -1,0 +1,62 @@
+"""Bring the tables of a database up to date: numbered migrations, forward only, each in one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import asyncpg
+
+from headgate.core.errors import SourceMisconfigured
+from headgate.store.engine import Failpoint
+from headgate.store.migrations import numbered
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_VERSIONS = "create table if not exists schema_version (number bigint primary key, applied_at bigint not null)"
+_APPLIED = """
+insert into schema_version values ($1, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
+on conflict (number) do nothing
+"""
+
+
+async def migrate(connection: asyncpg.Connection, failpoint: Failpoint) -> list[int]:
+    """Apply what is missing; returns the numbers of what was applied.
+
+    Safe with several processes starting at once: the row of a migration is inserted first, so that whoever comes
+    second waits for it. Raises SourceMisconfigured if the database is newer than this code.
+    """
+    known = numbered(MIGRATIONS)
+    applied = await _applied(connection)
+    done = []
+    for number, sql in known:
+        if number not in applied and await _apply(connection, number, sql, failpoint):
+            done.append(number)
+    newest = max(applied, default=0)
+    if newest > known[-1][0]:
+        raise SourceMisconfigured(
+            f"the database was made by a newer Headgate (schema {newest}, this one knows {known[-1][0]}):"
+            " update Headgate, or name another database in HEADGATE_DATABASE_URL"
+        )
+    return done
+
+
+async def _applied(connection: asyncpg.Connection) -> set[int]:
+    if await connection.fetchval("select to_regclass('schema_version')") is None:
+        try:
+            await connection.execute(_VERSIONS)
+        except (
+            asyncpg.UniqueViolationError
+        ):  # two made it at the same instant: both are content with one
+            await connection.execute(_VERSIONS)
+    return {row[0] for row in await connection.fetch("select number from schema_version")}
+
+
+async def _apply(
+    connection: asyncpg.Connection, number: int, sql: str, failpoint: Failpoint
+) -> bool:
+    async with connection.transaction():
+        if await connection.execute(_APPLIED, number) == "INSERT 0 0":
+            return False
+        await connection.execute(sql)
+        failpoint("migration")
+        return True

@@ -1,0 +1,34 @@
+"""The database's clock, read under the lock, and this process's watch over it."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from headgate.core.clock import Clock, Reading
+from headgate.core.watch import DatabaseWatch
+
+_NOW = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)"
+
+SLOW_US = 20_000
+"""A round trip that took longer says little: the clock is asked again."""
+
+TRIES = 3
+
+
+class DatabaseTime:
+    """The clock that the ledger goes by where several machines share it: the database's own."""
+
+    def __init__(self, clock: Clock) -> None:
+        """`clock`: this host's, to say when a question was asked and its answer came."""
+        self._clock = clock
+        self.watch = DatabaseWatch()
+
+    async def read(self, connection: asyncpg.Connection) -> Reading:
+        """Look at the clock: the last look, or the first one that did not take long."""
+        for _ in range(TRIES):
+            asked_us = self._clock.boot_us()
+            now_us = await connection.fetchval(_NOW)
+            came_us = self._clock.boot_us()
+            if came_us - asked_us <= SLOW_US:
+                break
+        return Reading(now_us, None, now_us, asked_us, came_us)

@@ -1,0 +1,51 @@
+"""A PostgreSQL URL: what the driver is given, and which profile of the database is to be used.
+
+Ours among the parameters of the URL: `pooler=transaction` (behind PgBouncer in transaction mode: no LISTEN, no
+prepared statements) and `notify=off` (a database that has no LISTEN and NOTIFY). The rest goes to the driver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from headgate.core.errors import SourceMisconfigured
+
+SCHEMES = frozenset({"postgres", "postgresql"})
+VALUES = {"pooler": ("none", "transaction"), "notify": ("on", "off")}
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresUrl:
+    """Where the database is, and what it can do. Its text may hold a password: it is never shown."""
+
+    dsn: str
+    prepared_statements: bool = True
+    notify: bool = True
+
+    def __repr__(self) -> str:
+        return f"PostgresUrl({_host(self.dsn)!r})"
+
+
+def parse_postgres_url(url: str) -> PostgresUrl:
+    """Take our parameters out of a URL. Raises SourceMisconfigured for a value that is none of theirs."""
+    parts = urlsplit(url)
+    given = dict.fromkeys(VALUES, "")
+    rest = []
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        if key in VALUES:
+            given[key] = value
+        else:
+            rest.append((key, value))
+    for key, value in given.items():
+        if value and value not in VALUES[key]:
+            raise SourceMisconfigured(
+                f"HEADGATE_DATABASE_URL: {key}={value!r} should be {' or '.join(VALUES[key])}"
+            )
+    dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(rest), ""))
+    pooled = given["pooler"] == "transaction"
+    return PostgresUrl(dsn, not pooled, not pooled and given["notify"] != "off")
+
+
+def _host(dsn: str) -> str:
+    return urlsplit(dsn).netloc.rpartition("@")[2]
