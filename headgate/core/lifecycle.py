@@ -17,7 +17,9 @@ MOVES: dict[Status, frozenset[Status]] = {
     Status.CANCELLED: frozenset(),
 }
 
-ENDED = frozenset(status for status, onward in MOVES.items() if not onward)
+ASIDE = 2**61
+"""Added to the instant at which a batch was set aside: it waits until its source answers, or until its turn to be
+the probe comes, the longest aside first. Later than any instant of the ledger, earlier than FOREVER."""
 
 
 def moved(before: Status, after: Status) -> Status:

@@ -118,7 +118,9 @@ class Claim:
     report_after_us: int | None = None
     """After so long without an answer, report that the call was written: that tells when it was counted."""
     probe: bool = False
-    """The source is closed, and this call tries whether it answers again: it burns no attempt."""
+    """The source is closed, and this call tries whether it answers again."""
+    failures: int = 0
+    """How many calls of the source in a row had failed or been refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,13 @@ class RetryPolicy:
         """Wait anything up to base * 2^(attempt-1), at most max: full jitter, `jitter` in [0, 1)."""
         return int(jitter * min(self.max_us, self.base_us << min(attempt - 1, 40)))
 
+    def spares(self, failures: int) -> bool:
+        """Whether a probe that fails uses up no attempt: only until probes are as far apart as they get.
+
+        An outage must not bury a queue; what is left when nothing else is there to be probed must end all the same.
+        """
+        return self.probe_delay_us(failures) < self.probe_max_us
+
     def probe_delay_us(self, failures: int) -> int:
         """How long a closed or broken source is left alone after so many failures in a row."""
         beyond = max(0, failures - self.circuit_after)
@@ -111,8 +118,12 @@ def next_step(
     policy: RetryPolicy,
     jitter: float,
     probe: bool = False,
+    failures: int = 0,
 ) -> Step:
-    """Say what becomes of a batch after one call for `asked` ids, the `attempt`-th from 1; a probe burns none."""
+    """Say what becomes of a batch after one call for `asked` ids, the `attempt`-th from 1.
+
+    A `probe` was made while its source was closed after so many `failures` in a row; it may burn no attempt.
+    """
     match outcome:
         case Fetched():
             return _after_answer(
@@ -125,9 +136,13 @@ def next_step(
             return Split(reason)
         case Rejected(reason, missing):
             return Bury(reason, missing, answered=True)
+        case Refused(reason) if attempt >= policy.max_attempts and not probe:
+            return Bury(reason)  # so often refused while others are let in: it is the ids
         case Refused(reason):
             return Close(reason)
-        case Failed(reason) if attempt >= policy.max_attempts and not probe:
+        case Failed(reason) if attempt >= policy.max_attempts and not (
+            probe and policy.spares(failures)
+        ):
             return Bury(reason)
         case Failed(reason):
             return Retry(policy.delay_us(attempt, jitter), reason)

@@ -145,6 +145,7 @@ class Lane:
             policy=self._spec.retry,
             jitter=self._tools.jitter(),
             probe=claimed.probe,
+            failures=claimed.failures,
         )
         while True:
             try:

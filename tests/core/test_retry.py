@@ -52,9 +52,16 @@ def step(
     policy: RetryPolicy = POLICY,
     jitter: float = 0.5,
     probe: bool = False,
+    failures: int = 0,
 ) -> Step:
     return next_step(
-        outcome, asked=asked, attempt=attempt, policy=policy, jitter=jitter, probe=probe
+        outcome,
+        asked=asked,
+        attempt=attempt,
+        policy=policy,
+        jitter=jitter,
+        probe=probe,
+        failures=failures,
     )
 
 
@@ -124,9 +131,15 @@ def test_a_rejected_call_for_one_id_ends_it(attempt: int, missing: bool) -> None
     )
 
 
-@pytest.mark.parametrize("attempt", ATTEMPTS)
+@pytest.mark.parametrize("attempt", range(EARLY, LAST))
 def test_a_refused_call_closes_the_source_and_burns_nothing(attempt: int) -> None:
     assert step(Refused("401"), attempt=attempt) == Close("401")
+
+
+@pytest.mark.parametrize("attempt", [LAST, LAST + 1])
+def test_a_call_that_is_refused_at_its_last_attempt_fails_but_not_as_a_probe(attempt: int) -> None:
+    assert step(Refused("403"), attempt=attempt) == Bury("403")
+    assert step(Refused("403"), attempt=attempt, probe=True) == Close("403")
 
 
 @pytest.mark.parametrize("attempt", range(EARLY, LAST))
@@ -149,13 +162,23 @@ def test_a_probe_that_fails_is_tried_again_at_whatever_attempt(attempt: int) -> 
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
-@pytest.mark.parametrize(
-    "outcome", [WHOLE, PART, Throttled(7), Rejected("422"), Refused("401"), Unsent()]
-)
+@pytest.mark.parametrize("outcome", [WHOLE, PART, Throttled(7), Rejected("422"), Unsent()])
 def test_a_probe_that_does_not_fail_is_a_call_like_any_other(
     attempt: int, outcome: Outcome
 ) -> None:
     assert step(outcome, attempt=attempt, probe=True) == step(outcome, attempt=attempt)
+
+
+def test_a_probe_that_fails_at_its_last_attempt_fails_once_probes_are_as_far_apart_as_they_get() -> (
+    None
+):
+    buried = [
+        failures
+        for failures in range(5, 15)
+        if step(Failed("broken"), attempt=LAST, probe=True, failures=failures) == Bury("broken")
+    ]
+
+    assert buried == [10, 11, 12, 13, 14]
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headgate.core.facts import BatchClaimed
+from headgate.core.lifecycle import ASIDE
 from headgate.core.model import Claim
 from headgate.core.quota import Hold, Usage, Wait, longest, refusals, slot_us
 from headgate.store.commands import turns
@@ -20,6 +21,7 @@ from headgate.store.commands.heads import (
     MOVED_AT_ONCE,
     Head,
     Line,
+    bring_back,
     move_due,
     next_due,
 )
@@ -84,9 +86,11 @@ async def claim(
         return Wait(for_us=0)  # more may be due: nobody is passed over
     line = Line(tx, source, most=locked.rules.batch_size)
     head = await line.first()
+    busy = 0 if head is None and locked.closed_until is None else await in_flight(tx, source)
+    if head is None and _may_probe(locked, busy) and await bring_back(tx, source):
+        head = await line.first()
     if head is None:
         return await _nothing_eligible(tx, locked)
-    busy = await in_flight(tx, source)
     usages = await read_usages(tx, locked)
     return await _claim(tx, _Round(locked, line, usages, busy, worker, locked.now), head, most)
 
@@ -107,6 +111,10 @@ async def _claim(tx: Transaction, turn: _Round, first: Head, most: int) -> Claim
     await write_quotas(tx, turn.locked)
     await prune(tx, turn.locked, granted=len(turn.claims))
     return Claims(tuple(turn.claims))
+
+
+def _may_probe(locked: LockedSource, busy: int) -> bool:
+    return locked.closed_until is not None and locked.now >= locked.closed_until and not busy
 
 
 def _refusal(turn: _Round, ids: int) -> Wait | None:
@@ -149,7 +157,12 @@ async def _nothing_eligible(tx: Transaction, locked: LockedSource) -> Wait | Idl
         await turns.give_back(tx, locked.name)
     await write_step(tx, locked)
     due = await next_due(tx, locked.name)
-    return Idle() if due is None else Wait(due - locked.now, Hold.BACKOFF)
+    if due is None:
+        return Idle()
+    if due >= ASIDE and locked.closed_until is not None:
+        until_probe = locked.closed_until - locked.now
+        return Wait(until_probe if until_probe > 0 else None, Hold.CLOSED)
+    return Wait(due - locked.now, Hold.BACKOFF)
 
 
 # -- taking one ----------------------------------------------------------------------------------------------
@@ -176,6 +189,7 @@ async def _take(tx: Transaction, turn: _Round, head: Head) -> None:
             not_before_us=turn.at - locked.now,
             report_after_us=_report_after_us(locked),
             probe=locked.closed_until is not None,
+            failures=locked.failures,
         )
     )
 

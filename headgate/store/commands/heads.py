@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from headgate.core.clock import FOREVER
 from headgate.core.ids import Id
 from headgate.core.slicing import Todo, batch_positions, chunk_length, next_call
 from headgate.store.engine import Row, Transaction
@@ -46,6 +47,17 @@ async def move_due(tx: Transaction, source: str, now: int) -> int:
     if due:
         await tx.many(SQL.make_ready, due)
     return len(due)
+
+
+async def bring_back(tx: Transaction, source: str) -> bool:
+    """Make eligible what would be so next, though its instant has not come: for the probe of a closed source.
+
+    Of what was set aside that is the batch whose call failed the longest ago, so that all have their turn.
+    """
+    first = await tx.all(SQL.due, source, FOREVER, 1)
+    if first:
+        await tx.many(SQL.make_ready, first)
+    return bool(first)
 
 
 async def next_due(tx: Transaction, source: str) -> int | None:

@@ -1,5 +1,5 @@
 -- due: batches of a source whose instant has come
-select seq, number from batch where source = ?1 and not_before <= ?2 order by not_before limit ?3;
+select seq, number from batch where source = ?1 and not_before <= ?2 order by not_before, seq, number limit ?3;
 
 -- make_ready: what waited for an instant is eligible
 update batch set ready = 1, not_before = null where seq = ?1 and number = ?2;

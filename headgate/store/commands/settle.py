@@ -8,6 +8,7 @@ from typing import assert_never
 import msgspec
 
 from headgate.core.facts import LeaseLost
+from headgate.core.lifecycle import ASIDE
 from headgate.core.model import CallReport, Claim, Ending, RecordDraft, Status
 from headgate.core.outcome import Fetched
 from headgate.core.retry import (
@@ -60,7 +61,8 @@ async def settle(
         return Lost()
     await close_entry(tx, locked, claim.entry, report)
     await tell_source(tx, locked, claim, step, policy)
-    status = await apply(tx, held, _after(locked, held, claim, step), wall=locked.wall)
+    after = _after(locked, held, claim, step, policy)
+    status = await apply(tx, held, after, wall=locked.wall)
     await _wake(tx, locked)
     return Settled(status)
 
@@ -90,18 +92,25 @@ async def _held(tx: Transaction, claim: Claim) -> Held | None:
     )
 
 
-def _after(locked: LockedSource, held: Held, claim: Claim, step: Step) -> After:
-    """What a step makes of the batch. `attempt` belongs to the first group to do, and starts again with the next."""
+def _after(
+    locked: LockedSource, held: Held, claim: Claim, step: Step, policy: RetryPolicy
+) -> After:
+    """What a step makes of the batch. `attempt` belongs to the first group to do, and starts again with the next.
+
+    What a closed source does not answer is set aside, so that others are probed before it.
+    """
     match step:
         case Complete(fetched):
             drafts = _drafts(fetched, claim, absent=Ending.MISSING)
             return After(drafts, without(held.todo, drafts), reason=_first_reason(fetched))
         case Retry(after_us, reason, fetched):
             drafts = _drafts(fetched, claim) if fetched else []
-            attempt = held.attempt if claim.probe else held.attempt + 1
-            return After(
-                drafts, without(held.todo, drafts), attempt, locked.now + after_us, after_us, reason
+            spared = claim.probe and policy.spares(claim.failures)
+            not_before = (
+                ASIDE + locked.now if claim.probe and not fetched else locked.now + after_us
             )
+            attempt = held.attempt if spared else held.attempt + 1
+            return After(drafts, without(held.todo, drafts), attempt, not_before, after_us, reason)
         case Bury(reason, missing, fetched, _):
             drafts = _drafts(
                 fetched or Fetched(),
@@ -113,7 +122,14 @@ def _after(locked: LockedSource, held: Held, claim: Claim, step: Step) -> After:
         case Split(reason):
             called = [position for position, _ in claim.ids]
             return After(todo=split(held.todo, called), reason=reason)
-        case Postpone(_, reason) | Close(reason) | Release(reason):
+        case Close(reason):
+            return After(
+                todo=held.todo,
+                attempt=held.attempt,
+                not_before=ASIDE + locked.now,
+                reason=reason,
+            )
+        case Postpone(_, reason) | Release(reason):
             return After(todo=held.todo, attempt=held.attempt, reason=reason)
         case _:
             assert_never(step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from headgate.core.facts import SourceClosed, SourceOpened, SourcePaused
+from headgate.core.lifecycle import ASIDE
 from headgate.core.model import Claim
 from headgate.core.quota import Quota, slot_us
 from headgate.core.retry import (
@@ -95,4 +96,5 @@ async def _answers(tx: Transaction, locked: LockedSource) -> None:
         return
     await tx.do(SQL.answers, locked.name)
     if locked.closed_until is not None:
+        await tx.do(SQL.call_back, locked.name, ASIDE, locked.now)
         tx.state(SourceOpened(locked.name))

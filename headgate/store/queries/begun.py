@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headgate.core.lifecycle import ASIDE
 from headgate.store.engine import Transaction
 from headgate.store.queries.now import now_of
 from headgate.store.queries.status import IngestionView
@@ -36,7 +37,7 @@ async def begun(
         number: BegunView(
             number,
             attempt,
-            None if not_before is None else not_before + ahead,
+            None if not_before is None or not_before >= ASIDE else not_before + ahead,
             bool(held),
             reason,
             triggered_at,

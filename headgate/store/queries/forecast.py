@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headgate.core.lifecycle import ASIDE
 from headgate.core.plan import forecast
 from headgate.core.quota import Hold, Wait, decide
 from headgate.store.engine import Transaction, at_length
@@ -57,7 +58,8 @@ async def outlook(tx: Transaction, of: IngestionView) -> Outlook | None:
 async def _row(tx: Transaction, of: IngestionView) -> tuple[int, int, int | None]:
     row = await tx.one(SQL.own_line, of.seq)
     assert row is not None
-    return row[0], row[1], row[2]
+    aside = row[2] is not None and row[2] >= ASIDE
+    return row[0], row[1], None if aside else row[2]
 
 
 async def _ahead(tx: Transaction, of: IngestionView) -> int:

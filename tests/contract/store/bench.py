@@ -206,6 +206,7 @@ class Bench:
             policy=policy,
             jitter=jitter,
             probe=claimed.probe,
+            failures=claimed.failures,
         )
         return await self.engine.run(settle, claimed, step, report, policy=policy)
 

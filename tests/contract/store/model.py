@@ -15,6 +15,10 @@ FATE_US = 6_000_000
 """Slack and grace: for so long after its grant a call of which nothing is known may reach the source."""
 FATE_STRETCHED_US = 6_006_000
 MAX_ATTEMPTS = 3
+CIRCUIT_AFTER = 4
+PROBE_MAX_US = 300_000_000
+ASIDE = 2**61
+"""Set aside: after everything that has an instant."""
 RESCUES = 20
 
 Dict = dict[str, Any]
@@ -28,6 +32,11 @@ def longer(us: int) -> int:
 def shorter(us: int) -> int:
     """A thousandth shorter, rounded down."""
     return us - (us + 999) // 1_000
+
+
+def probe_after_us(failures: int) -> int:
+    """How long a source was left alone after so many failures in a row."""
+    return min(PROBE_MAX_US, 10_000_000 << min(40, max(0, failures - CIRCUIT_AFTER)))
 
 
 def backoff_us(attempt: int) -> int:
@@ -120,6 +129,29 @@ class Model:
     def _may(self, batch: Dict) -> bool:
         due = batch["due"] is None or batch["due"] <= self.now
         return bool(batch["todo"]) and batch["worker"] is None and due
+
+    def bring_back(self, source: str) -> None:
+        """Where a closed source may be probed and nothing may be taken, what would come next is the probe."""
+        until = self.sources[source]["closed_until"]
+        flying = any(call["flying"] for call in self.calls if call["source"] == source)
+        if until is None or self.now < until or flying or self.line(source):
+            return
+        waiting = [
+            (batch["due"], ingestion["seq"], batch["number"], batch)
+            for ingestion in self.ingestions
+            if ingestion["source"] == source
+            for batch in ingestion["batches"]
+            if batch["todo"] and batch["worker"] is None and batch["due"] is not None
+        ]
+        if waiting:
+            min(waiting, key=lambda each: each[:3])[3]["due"] = None
+
+    def call_back(self, source: str) -> None:
+        """The source answers: what was set aside is due, and has used up an attempt."""
+        for ingestion in self.ingestions:
+            for batch in ingestion["batches"]:
+                if ingestion["source"] == source and (batch["due"] or 0) >= ASIDE:
+                    batch.update(due=self.now, attempt=batch["attempt"] + 1)
 
     def next_due(self, source: str) -> int | None:
         """The instant at which the first of those that back off may be taken."""

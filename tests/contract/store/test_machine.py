@@ -165,7 +165,10 @@ class Gate(RuleBasedStateMachine):
             within_us=self.model.within_us,
             lease_us=plain.LEASE_US,
             retry=policy(
-                max_attempts=plain.MAX_ATTEMPTS, base_us=2 * SECOND, absent=self.model.absent
+                max_attempts=plain.MAX_ATTEMPTS,
+                base_us=2 * SECOND,
+                absent=self.model.absent,
+                circuit_after=plain.CIRCUIT_AFTER,
             ),
         )
 
@@ -207,6 +210,7 @@ class Gate(RuleBasedStateMachine):
         if not self.model.line(name) and self.model.next_due(name) is None:
             self.submit(pick, [(pick >> n) % 10 for n in range(8)], Priority.MEDIUM)
         self.bench.worker = self.worker(pick // 7)
+        self.model.bring_back(name)
         match self.run(self.bench.try_claim(name, most=most)):
             case Claims(claims):
                 for claimed in claims:
@@ -233,16 +237,20 @@ class Gate(RuleBasedStateMachine):
         assert model.refused(name) is None, "granted against the rule"
         call = model.take(name, self.bench.worker)
         assert claimed.fence == call["fence"]
+        call["spared"] = (
+            call["probe"] and plain.probe_after_us(claimed.failures) < plain.PROBE_MAX_US
+        )
         self.on_the_way.append((claimed, call))
 
     def waits(self, name: str, wait: Wait) -> None:
         """It is refused for a reason, and told the earliest instant at which it can be granted."""
         model = self.model
         if not model.line(name):
-            assert wait.why is Hold.BACKOFF
             due = model.next_due(name)
             assert due is not None
-            assert wait.for_us == due - model.now
+            closed = due >= plain.ASIDE
+            assert wait.why is (Hold.CLOSED if closed else Hold.BACKOFF)
+            assert closed or wait.for_us == due - model.now
             return
         self.may_be_refused(name)
         if wait.why is Hold.CLOSED or self.uncertain(name):
@@ -265,8 +273,6 @@ class Gate(RuleBasedStateMachine):
         if not self.on_the_way:
             return
         claimed, call = self.on_the_way.pop(pick % len(self.on_the_way))
-        if call["probe"] and kind == "failed":
-            kind = "refused"  # what a probe that fails burns is the business of test_settle
         outcome = self.outcome(kind, call, chance)
         report, ago = self.report(kind, seen, call, share)
         got = self.run(self.bench.settle(claimed, outcome, report=report))
@@ -319,7 +325,9 @@ class Gate(RuleBasedStateMachine):
     def happened(self, outcome: Outcome, call: dict[str, Any]) -> None:
         """What the outcome makes of the batch, in the model."""
         model, asked, attempt = self.model, call["asked"], call["attempt"]
-        last = attempt >= plain.MAX_ATTEMPTS and not call["probe"]
+        last = attempt >= plain.MAX_ATTEMPTS and not call["spared"]
+        if isinstance(outcome, Fetched | Rejected):
+            model.call_back(call["source"])
         match outcome:
             case Fetched():
                 ends = dict.fromkeys(outcome.records, "fetched")
@@ -327,7 +335,7 @@ class Gate(RuleBasedStateMachine):
                 ends |= dict.fromkeys(outcome.failed, "failed")
                 if model.absent and len(ends) < len(asked) and not last:
                     model.end(call, ends)
-                    self.again(call)
+                    self.again(call, answered=True)
                     return
                 model.end(call, {position: ends.get(position, "missing") for position in asked})
                 model.give_back(call, attempt=1)
@@ -336,26 +344,34 @@ class Gate(RuleBasedStateMachine):
                 assert after_us is not None
                 rules["blocked_until"] = max(rules["blocked_until"], model.now + after_us)
                 model.give_back(call, attempt=attempt)
-            case Failed() if not last:
-                self.again(call)
-            case Failed():
+            case Failed() | Refused() if self.buries(outcome, call):
                 model.end(call, dict.fromkeys(asked, "failed"))
                 model.give_back(call, attempt=1)
+            case Failed():
+                self.again(call)
             case Rejected() if len(asked) > 1:
                 model.split(call)
                 model.give_back(call, attempt=1)
             case Rejected(missing=missing):
                 model.end(call, dict.fromkeys(asked, "missing" if missing else "failed"))
                 model.give_back(call, attempt=1)
+            case Refused():
+                model.give_back(call, attempt=attempt, due=plain.ASIDE + model.now)
             case _:
                 model.give_back(call, attempt=attempt)
 
-    def again(self, call: dict[str, Any]) -> None:
-        attempt = call["attempt"]
+    def buries(self, outcome: Outcome, call: dict[str, Any]) -> bool:
+        """A probe buries nothing: one that is refused never, one that fails not before probes are far apart."""
+        spared = call["probe" if isinstance(outcome, Refused) else "spared"]
+        return call["attempt"] >= plain.MAX_ATTEMPTS and not spared
+
+    def again(self, call: dict[str, Any], *, answered: bool = False) -> None:
+        attempt, now = call["attempt"], self.model.now
+        aside = call["probe"] and not answered
         self.model.give_back(
             call,
-            attempt=attempt if call["probe"] else attempt + 1,
-            due=self.model.now + plain.backoff_us(attempt),
+            attempt=attempt if call["spared"] else attempt + 1,
+            due=plain.ASIDE + now if aside else now + plain.backoff_us(attempt),
         )
 
     def learn_whether_closed(self, name: str) -> None:

@@ -496,12 +496,83 @@ CLOSED_10S = Wait(10 * SECOND, Hold.CLOSED)
 async def test_a_refusal_closes_the_source_until_its_probe(bench: Bench) -> None:
     await bench.configure(source())
     await bench.submit(1)
-    await bench.submit(2)
     await bench.call(Refused("401"))
 
     assert await bench.refused() == CLOSED_10S
     assert bench.stated(SourceClosed) == [SourceClosed("catalog", 10 * SECOND, "401")]
     assert ids_of(await bench.assert_granted_exactly_after(10 * SECOND)) == [1]
+
+
+@pytest.mark.parametrize("outcome", [Refused("403"), Failed("broken")])
+async def test_what_a_closed_source_does_not_answer_is_set_aside_for_other_probes(
+    bench: Bench, outcome: Outcome
+) -> None:
+    await bench.configure(source(batch_size=1, retry=policy(circuit_after=1, max_attempts=99)))
+    await bench.submit(1, 2, 3)
+    await bench.call(outcome)
+    probed = []
+    for _ in range(7):
+        bench.clock.advance(5 * MINUTE)
+        probed += ids_of(await bench.call(outcome))
+
+    assert probed in ([1, 2, 3] * 2 + [1], [2, 3, 1] * 2 + [2])
+
+
+@pytest.mark.parametrize("outcome", [Refused("403"), Failed("broken")])
+async def test_a_source_that_answers_for_some_ids_gets_them_all_done(
+    bench: Bench, outcome: Outcome
+) -> None:
+    """Two ids that always fail, before many that do not: none is refused for ever, and all end."""
+    await bench.configure(source(batch_size=1, retry=RetryPolicy()))
+    ingestion = await bench.submit(*range(10))
+    for _ in range(200):
+        match await bench.try_claim():
+            case Wait(for_us):
+                bench.clock.advance(for_us or 0)
+            case Idle():
+                break
+            case Claims((claimed, *_)):
+                bad = ids_of(claimed)[0] in (0, 1)
+                await bench.settle(claimed, outcome if bad else None)
+
+    endings = await bench.endings(ingestion)
+    assert endings == {n: "failed" if n in (0, 1) else "fetched" for n in range(10)}
+
+
+async def test_what_was_set_aside_has_used_up_an_attempt_once_the_source_answers_others(
+    bench: Bench,
+) -> None:
+    await bench.configure(source(batch_size=1))
+    await bench.submit(1, 2)
+    await bench.call(Refused("403"))
+    bench.clock.advance(10 * SECOND)
+    await bench.call()
+
+    again = await bench.claim()
+    assert (ids_of(again), again.attempt) == ([1], 2)
+
+
+async def test_a_batch_that_is_refused_at_its_last_attempt_fails(bench: Bench) -> None:
+    """Others were let in each time between: it is the ids, not the key."""
+    await bench.configure(source(batch_size=1, retry=policy(max_attempts=2)))
+    ingestion = await bench.submit(1, 2, 3)
+    await bench.call(Refused("403"))
+    bench.clock.advance(10 * SECOND)
+    await bench.call()
+    await bench.call(Refused("403"))
+
+    assert await bench.endings(ingestion) == {0: "failed", 1: "fetched"}
+    assert ids_of(await bench.claim()) == [3]
+
+
+async def test_a_key_that_has_expired_buries_nothing(bench: Bench) -> None:
+    await bench.configure(source(batch_size=1, retry=policy(max_attempts=2)))
+    ingestion = await bench.submit(1, 2, 3)
+    for _ in range(30):
+        await bench.call(Refused("401"))
+        bench.clock.advance(5 * MINUTE)
+
+    assert await bench.batch_statuses(ingestion) == ["triggered"] * 3
 
 
 async def test_a_closed_source_holds_no_other_one_up(bench: Bench) -> None:
@@ -662,16 +733,18 @@ async def test_once_open_again_a_source_takes_as_many_failures_to_close(bench: B
     assert len(bench.stated(SourceClosed)) == 1
 
 
-async def test_a_probe_burns_no_attempt(bench: Bench) -> None:
+async def test_a_probe_burns_no_attempt_until_probes_are_as_far_apart_as_they_get(
+    bench: Bench,
+) -> None:
     await bench.configure(source(retry=BREAKS))
     await bench.submit(1)
     await bench.fail(5)
     attempts = []
-    for _ in range(4):
+    for _ in range(8):
         bench.clock.advance(5 * MINUTE)
         attempts.append((await bench.call(Failed("broken"))).attempt)
 
-    assert attempts == [6, 6, 6, 6]
+    assert attempts == [6, 6, 6, 6, 6, 6, 7, 8]
 
 
 async def test_a_probe_that_fails_buries_nothing(bench: Bench) -> None:

@@ -137,7 +137,7 @@ create table batch (
   primary key (seq, number)
 );
 create index batch_ready on batch (source, priority, seq, number) where ready = 1;
-create index batch_due on batch (source, not_before) where not_before is not null;
+create index batch_due on batch (source, not_before, seq, number) where not_before is not null;
 create index batch_held on batch (worker, lease_until) where worker is not null;
 
 create table record (
