@@ -76,6 +76,7 @@ class Gate:
     async def start(self) -> None:
         """Put the configuration in force and begin to dispatch."""
         specs = [source.spec for source in self._configuration.sources]
+        await self._engine.open()
         await self._engine.run(configure, specs, self._configuration.quotas)
         if not self.access.api_keys and not self._for_this_machine_only:
             self.say(

@@ -120,6 +120,12 @@ class Engine(Protocol):
     def worker(self) -> WorkerId:
         """What this process is called as a worker."""
 
+    async def open(self) -> None:
+        """Be at home in the running event loop, and bring the tables up to date; it works without, but slower.
+
+        Raises Unavailable, or SourceMisconfigured for a store that this code cannot use.
+        """
+
     async def run(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a command and return its result once it is durable.
 

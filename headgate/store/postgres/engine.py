@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import asyncpg
 
 from headgate.core.clock import Clock
-from headgate.core.errors import Unavailable
+from headgate.core.errors import StoreMisused, Unavailable
 from headgate.core.facts import Fact
 from headgate.store.engine import Command, Door, Failpoint, WorkerId, door_of
 from headgate.store.postgres.errors import AGAIN, GONE, for_caller
@@ -71,32 +71,47 @@ class PostgresEngine:
         self._observe = observe
         self._failpoint = failpoint
         self._time = time or DatabaseTime(clock)
-        self._pools = Pools(
-            url.dsn, prepared_statements=url.prepared_statements, prepare=self._migrate
-        )
+        self._pools = Pools(url.dsn, prepared_statements=url.prepared_statements)
         self._hints = (
             Hints(self._pools, sender=self.worker, heard=self.wakes.wake) if url.notify else None
         )
+        self._migrated = False
+        self._running: set[asyncio.Future[Any]] = set()
         self._closed = False
 
     # -- what the contract promises ------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        await self._pools.open()
+        await self._migrate()
 
     async def run(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         def begin(tx: PostgresTransaction) -> Coroutine[Any, Any, T]:
             return cast("Coroutine[Any, Any, T]", command(tx, *args, **kwargs))
 
-        running = self._run(command.__name__, door_of(command), begin)
-        return await asyncio.shield(asyncio.ensure_future(running))
+        if self._closed:
+            raise Unavailable("the store is closed")
+        running = asyncio.ensure_future(self._run(command.__name__, door_of(command), begin))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return await asyncio.shield(running)  # whoever gives up waiting does not cut it off
 
     async def read(self, query: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         def begin(tx: PostgresTransaction) -> Coroutine[Any, Any, T]:
             return cast("Coroutine[Any, Any, T]", query(tx, *args, **kwargs))
 
+        if self._closed:
+            raise Unavailable("the store is closed")
+        if not self._migrated:
+            await self._migrate()
         async for attempt in self._attempts():
             with attempt:
                 async with self._transaction(Door.API, SNAPSHOT) as connection:
                     tx = PostgresTransaction(connection, self._time, self._failpoint)
-                    return await only_waiting_for(tx, begin(tx))
+                    try:
+                        return await only_waiting_for(tx, begin(tx))
+                    except asyncpg.ReadOnlySQLTransactionError as error:
+                        raise StoreMisused("a query wrote") from error
         raise AssertionError("the last attempt raises")
 
     def known_dead(self, worker: WorkerId) -> bool:
@@ -111,6 +126,9 @@ class PostgresEngine:
         if self._closed:
             return
         self._closed = True
+        here = asyncio.get_running_loop()
+        if running := [each for each in self._running if each.get_loop() is here]:
+            await asyncio.wait(running)
         if self._hints is not None:
             await self._hints.finish()
         await self._pools.close()
@@ -120,6 +138,8 @@ class PostgresEngine:
     async def _run(
         self, name: str, door: Door, begin: Callable[[PostgresTransaction], Coroutine[Any, Any, T]]
     ) -> T:
+        if not self._migrated:
+            await self._migrate()
         async for attempt in self._attempts():
             with attempt:
                 async with self._transaction(door, BEGIN) as connection:
@@ -134,8 +154,6 @@ class PostgresEngine:
 
     @asynccontextmanager
     async def _transaction(self, door: Door, begin: str) -> AsyncIterator[asyncpg.Connection]:
-        if self._closed:
-            raise Unavailable("the store is closed")
         async with self._pools.connection(door) as connection:
             try:
                 await connection.execute(begin)
@@ -166,8 +184,14 @@ class PostgresEngine:
         for fact in tx.facts:
             self._observe(fact)
 
-    async def _migrate(self, connection: asyncpg.Connection) -> None:
-        await migrate(connection, self._failpoint)
+    async def _migrate(self) -> None:
+        """Once, before the first command: also where nobody has opened the engine."""
+        async for attempt in self._attempts():
+            with attempt:
+                async with self._pools.connection(Door.API) as connection:
+                    await migrate(connection, self._failpoint)
+                self._migrated = True
+                return
 
 
 class _Attempt:

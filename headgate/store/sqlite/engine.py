@@ -79,6 +79,9 @@ class SqliteEngine:
 
     # -- what the contract promises ------------------------------------------------------------------------
 
+    async def open(self) -> None:
+        """The file was opened when the engine was made."""
+
     async def run(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._closed:
             raise Unavailable("the store is closed")

@@ -44,7 +44,11 @@ HELD_5S = 5_005_000
 """How long an entry occupies a window of 5 s after its u: 0.1 % longer."""
 
 
-_TABLES = "select name from sqlite_schema where type = 'table' and name not like 'sqlite_%'"
+_TABLES = Statement(
+    "tables",
+    "select name from sqlite_schema where type = 'table' and name not like 'sqlite_%'",
+    "select tablename from pg_tables where schemaname = 'public'",
+)
 
 
 def held_us(window: Window) -> int:
@@ -99,14 +103,18 @@ def policy(**more: Any) -> RetryPolicy:
     return RetryPolicy(**({"base_us": 0, "circuit_after": 10**6} | more))
 
 
-def statement(sql: str) -> Statement:
+def statement(sql: str, postgres: str | None = None) -> Statement:
     """One statement of a test's own."""
-    return Statement("test", sql, re.sub(r"\?(\d+)", r"$\1", sql))
+    return Statement("test", sql, re.sub(r"\?(\d+)", r"$\1", postgres or sql))
 
 
 async def select(tx: Transaction, sql: str, *values: Value) -> list[Row]:
     """A query of a test's own."""
     return await tx.all(statement(sql), *values)
+
+
+async def _all_of(tx: Transaction, each: Statement) -> list[Row]:
+    return await tx.all(each)
 
 
 async def change(tx: Transaction, sql: str, *values: Value) -> int:
@@ -275,7 +283,7 @@ class Bench:
 
     async def dump(self) -> dict[str, list[Row]]:
         """Everything that is stored."""
-        tables = [name for (name,) in await self.rows(_TABLES)]
+        tables = [name for (name,) in await self.engine.read(_all_of, _TABLES)]
         return {name: await self.rows(f"select * from {name} order by 1, 2") for name in tables}
 
     def stated(self, kind: type[Fact]) -> list[Fact]:

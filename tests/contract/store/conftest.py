@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import apsw
+import asyncpg
 import pytest
 
+from headgate.core.clock import HostWatch, Reading
 from headgate.core.facts import Fact
 from headgate.store.engine import Engine
+from headgate.store.postgres.engine import PostgresEngine
+from headgate.store.postgres.schema import migrate
+from headgate.store.postgres.url import parse_postgres_url
 from headgate.store.sqlite.engine import SqliteEngine
 from tests.contract.store.agree import assert_rows_agree
 from tests.contract.store.bench import Bench
 from tests.fakes import FakeClock
+from tests.postgres import create_database, postgres_server, run_sql
+
+__all__ = ["postgres_server"]
 
 OpenEngine = Callable[..., Engine]
 
@@ -31,20 +43,61 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_engine(request: pytest.FixtureRequest, clock: FakeClock) -> OpenEngine:
+    """Open an engine of this kind on the test's own database."""
+    if request.param == "postgres":
+        url = parse_postgres_url(request.getfixturevalue("postgres_database"))
+        return partial(PostgresEngine, url, clock=clock, time=FakeTime(clock))
+    folder: Path = request.getfixturevalue("folder")
+    return partial(SqliteEngine, folder / "headgate.db", clock=clock)
+
+
+@pytest.fixture(scope="session")
+def _database(postgres_server: str) -> str:
+    return create_database(postgres_server, f"contract_{os.getpid()}")
+
+
+@pytest.fixture
+async def postgres_database(_database: str) -> str:
+    """A database that is as good as new."""
+    connection = await asyncpg.connect(_database)
+    try:
+        await migrate(connection, lambda _: None)
+        tables = await connection.fetch(
+            "select tablename from pg_tables where schemaname = 'public' and tablename <> 'schema_version'"
+        )
+        names = ", ".join(row["tablename"] for row in tables)
+        await connection.execute(f"truncate {names} restart identity")
+    finally:
+        await connection.close()
+    return _database
+
+
+class FakeTime:
+    """The clock of the ledger, where the test moves it."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.watch = HostWatch()
+
+    async def read(self, _: object) -> Reading:
+        return self._clock.read()
+
+
+@pytest.fixture
 async def open_engine(
-    request: pytest.FixtureRequest, folder: Path, clock: FakeClock
+    request: pytest.FixtureRequest, new_engine: OpenEngine
 ) -> AsyncIterator[OpenEngine]:
     """
     Open an engine on the test's own database, as a process does; once more for another process.
 
-    PostgreSQL will be another parameter here and nowhere else. At the end of every test, counts equal rows.
+    At the end of every test, counts equal rows.
     """
-    assert request.param == "sqlite"
     opened: list[Engine] = []
 
     def open_one(**more: Any) -> Engine:
-        opened.append(SqliteEngine(folder / "headgate.db", clock=clock, **more))
+        opened.append(new_engine(**more))
         return opened[-1]
 
     yield open_one
@@ -60,8 +113,30 @@ async def open_engine(
 
 
 @pytest.fixture
+def outside(request: pytest.FixtureRequest, engine: Engine) -> Iterator[Callable[..., list[Any]]]:
+    """Run a statement at once, on a connection that has nothing to do with the engine."""
+    if isinstance(engine, PostgresEngine):
+        url: str = request.getfixturevalue("postgres_database")
+        thread = ThreadPoolExecutor(1)
+        yield lambda sql: [tuple(row) for row in thread.submit(run_sql, url, sql).result()]
+        thread.shutdown()
+        return
+    file: Path = request.getfixturevalue("folder") / "headgate.db"
+
+    def run(sql: str) -> list[Any]:
+        connection = apsw.Connection(str(file))
+        rows: list[Any] = connection.execute(sql).fetchall()
+        connection.close()
+        return rows
+
+    yield run
+
+
+@pytest.fixture
 async def engine(open_engine: OpenEngine, facts: list[Fact]) -> Engine:
-    return open_engine(observe=facts.append)
+    engine = open_engine(observe=facts.append)
+    await engine.open()
+    return engine
 
 
 @pytest.fixture
@@ -78,6 +153,6 @@ async def bench(engine: Engine, clock: FakeClock, facts: list[Fact]) -> Bench:
 async def other(bench: Bench, open_engine: OpenEngine) -> Bench:
     """Another process on the same store, configured alike, with a worker of its own."""
     facts: list[Fact] = []
-    return Bench(
-        open_engine(observe=facts.append), bench.clock, facts, bench.sources, worker="worker-2"
-    )
+    engine = open_engine(observe=facts.append)
+    await engine.open()
+    return Bench(engine, bench.clock, facts, bench.sources, worker="worker-2")

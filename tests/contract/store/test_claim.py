@@ -215,7 +215,13 @@ async def begin_all_to_retry(tx: Transaction) -> None:
             " left_count, triggered_at)"
             " select i.seq, c.start + j.key, source, priority, 'triggered', 0, i.seq * 100000 + j.key, 2, 1,"
             " '[[' || (c.start + j.key) || ']]', 1, 0"
-            " from ingestion i join id_chunk c on c.seq = i.seq, json_each(c.ids) j"
+            " from ingestion i join id_chunk c on c.seq = i.seq, json_each(c.ids) j",
+            "insert into batch (seq, number, source, priority, status, ready, not_before, attempt, fence, todo,"
+            " left_count, triggered_at)"
+            " select i.seq, c.start + j - 1, source, priority, 'triggered', 0, i.seq * 100000 + j - 1, 2, 1,"
+            " '[[' || (c.start + j - 1) || ']]', 1, 0"
+            " from ingestion i join id_chunk c on c.seq = i.seq,"
+            " generate_series(1, json_array_length(cast(c.ids as json))) j",
         )
     )
     await tx.do(

