@@ -145,6 +145,7 @@ async def _set_until(
         return
     granted_at, before, cost = row
     written_at, answered_at, until = _fate(locked, granted_at, report)
+    until += tx.margin_us(0)
     until = until if before is None else min(before, until)
     await tx.do(statement, entry, written_at, until, answered_at)
     charged = await tx.do(SQL.close_charges, entry, until)

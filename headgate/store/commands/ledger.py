@@ -22,7 +22,7 @@ from headgate.core.clock import (
     ledger_time,
     rejoined,
 )
-from headgate.core.errors import NotFound, Unavailable
+from headgate.core.errors import ClockUnwatched, NotFound
 from headgate.core.facts import ClockStepped, TimeUnwatched
 from headgate.core.model import CallRules
 from headgate.core.quota import Pacing, Quota, Window, stretched
@@ -79,6 +79,18 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
     )
 
 
+async def touch_clock(tx: Transaction) -> bool:
+    """Let newcomers see that somebody watches the clock; returns whether this process may say so."""
+    rows = await tx.lock(SQL.clock_alone)
+    reading = await tx.reading()
+    try:
+        await _offset(tx, reading, rows[0] if rows else (None, None, 0))
+    except ClockUnwatched:
+        return False
+    await tx.do(SQL.touch)
+    return True
+
+
 async def hold_source(tx: Transaction, source: str) -> None:
     """Have a source to oneself until the transaction ends: whoever changes its line or its ledger holds it.
 
@@ -99,7 +111,7 @@ async def _offset(
 ) -> Offset:
     """What turns this reading into ledger time; a new ledger, a new epoch or a step is written down.
 
-    Raises Unavailable for a newcomer, unless an estimate is enough.
+    Raises ClockUnwatched for a newcomer, unless an estimate is enough.
     """
     if clock[0] is None:
         offset = first_offset(reading)
@@ -111,12 +123,10 @@ async def _offset(
                 if offset != known:
                     await _step(tx, known, offset)
             case Unwatched():
-                offset = await _rejoin(tx, reading, known)
+                offset, reading = await _rejoin(tx, known)
             case Newcomer(offset):
                 if not estimate:
-                    raise Unavailable(
-                        "this process has yet to see that the database's clock is watched"
-                    )
+                    raise ClockUnwatched
                 return offset
             case _ as never:
                 assert_never(never)
@@ -131,12 +141,14 @@ async def _step(tx: Transaction, known: Offset, offset: Offset) -> None:
     tx.state(ClockStepped(known.offset_us - offset.offset_us))
 
 
-async def _rejoin(tx: Transaction, reading: Reading, before: Offset) -> Offset:
+async def _rejoin(tx: Transaction, before: Offset) -> tuple[Offset, Reading]:
     """Nobody watched the time until now: believe the wall clock, less its possible error.
 
-    For short windows only watched time counts: what occupied them is carried along.
+    For short windows only watched time counts: what occupied them is carried along. The clock is read again under
+    the locks: what was shown last may be later than what was read before them.
     """
     await tx.lock(SQL.hold_all)
+    reading = await tx.reading()
     newest = await tx.one(SQL.newest_quota)
     last, wall_at_last = newest or (reading.wall_us, reading.wall_us)
     believed_us = believed(reading, wall_at_last=wall_at_last)
@@ -149,7 +161,7 @@ async def _rejoin(tx: Transaction, reading: Reading, before: Offset) -> Offset:
         raise RunAgain
     await tx.do(SQL.rejoin_quotas, last + believed_us, reading.wall_us)
     tx.state(TimeUnwatched(believed_us))
-    return after
+    return after, reading
 
 
 def _taken_longer(tx: Transaction, quota: Quota) -> Quota:
