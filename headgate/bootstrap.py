@@ -8,6 +8,8 @@ import os
 import random
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import assert_never
 
 from fastapi import FastAPI
@@ -22,6 +24,8 @@ from headgate.sources.http import HttpSource
 from headgate.sources.http_options import HttpOptions
 from headgate.sources.simulated import SimulatedOptions, SimulatedSource
 from headgate.store.commands.configure import configure
+from headgate.store.engine import Engine
+from headgate.store.postgres.url import PostgresUrl
 from headgate.store.sqlite.engine import SqliteEngine
 from headgate.telemetry import Telemetry, configure_logging
 from headgate.worker.dispatcher import Tools
@@ -39,11 +43,8 @@ class Gate:
         clock = HostClock()
         self._telemetry = Telemetry()
         reached = failpoint(os.environ)
-        self._engine = SqliteEngine(
-            configuration.database,
-            clock=clock,
-            observe=self._telemetry,
-            failpoint=reached,
+        self._engine = _engine(configuration.database)(
+            clock=clock, observe=self._telemetry, failpoint=reached
         )
         self.service = Service(
             self._engine,
@@ -93,6 +94,19 @@ class Gate:
         """Begin no new call, let running ones finish, and close the store."""
         await self._worker.stop()
         await self._engine.close()
+
+
+def _engine(database: Path | PostgresUrl) -> Callable[..., Engine]:
+    match database:
+        case PostgresUrl() as url:
+            # here, so that whoever has a file loads no driver
+            from headgate.store.postgres.engine import PostgresEngine
+
+            return partial(PostgresEngine, url)
+        case Path() as file:
+            return partial(SqliteEngine, file)
+        case _ as never:
+            assert_never(never)
 
 
 def _settle_garbage_collector() -> None:

@@ -9,6 +9,7 @@ HeadgateError                 .code (stable), .status (HTTP hint), facts as attr
 ├── KeyReused           422   an Idempotency-Key with another body
 ├── TooLarge            413   more bytes or ids than are taken
 ├── Unavailable         503   the store cannot commit now; nothing was stored; try again
+│   └── ClockUnwatched        a newcomer cannot say yet what time it is
 ├── SourceMisconfigured       refuses to start
 └── StoreMisused              a bug of ours: a command waited for something else, or broke a constraint
 """
@@ -105,6 +106,10 @@ class Unavailable(HeadgateError):
     def __init__(self, message: str | None = None, *, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class ClockUnwatched(Unavailable):
+    """This process has yet to see that the database's clock is watched: within seconds."""
 
 
 class SourceMisconfigured(HeadgateError):

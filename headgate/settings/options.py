@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from headgate.core.errors import SourceMisconfigured
 from headgate.core.model import QuotaSpec
@@ -31,7 +31,9 @@ from headgate.settings.values import (
     PlainText,
     References,
     Whole,
+    database_at,
 )
+from headgate.store.postgres.url import PostgresUrl
 
 __all__ = ["Configuration", "ConfiguredSource", "Settings", "load"]
 
@@ -49,9 +51,9 @@ TABLES = frozenset({"sources", "quotas"})
 _KUBERNETES = re.compile(r"HEADGATE_(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP))")
 
 
-def _default_database_url() -> str:
+def _default_database_url() -> SecretStr:
     folder = Path(platformdirs.user_data_dir("headgate", appauthor=False))
-    return f"{SQLITE}{(folder / 'headgate.db').as_posix()}"
+    return SecretStr(f"{SQLITE}{(folder / 'headgate.db').as_posix()}")
 
 
 class Settings(BaseModel):
@@ -61,7 +63,7 @@ class Settings(BaseModel):
 
     database_url: DatabaseUrl = Field(
         default_factory=_default_database_url,
-        description="Where everything is kept: sqlite:///relative or sqlite:////absolute path.",
+        description="Where everything is kept: sqlite:///path of a file, or postgresql://user:password@host/name.",
     )
     host: PlainText = Field(
         default="127.0.0.1", min_length=1, description="The address to listen on."
@@ -108,7 +110,7 @@ class Configuration:
     """All that a process is told: options, where the database is, sources, shared quotas, where /ingest goes."""
 
     settings: Settings
-    database: Path
+    database: Path | PostgresUrl
     sources: tuple[ConfiguredSource, ...]
     quotas: tuple[QuotaSpec, ...]
     default_source: str
@@ -163,7 +165,7 @@ def _read(
         note(file.place(mistake.keys), mistake.what)
     return Configuration(
         settings=settings,
-        database=(cwd / settings.database_url.removeprefix(SQLITE)).absolute(),
+        database=database_at(settings.database_url.get_secret_value(), cwd),
         sources=sources.sources,
         quotas=sources.quotas,
         default_source=_default_source(settings.default_source, sources, file, layers, note),

@@ -23,6 +23,7 @@ from pydantic import (
 from headgate.core import units
 from headgate.core.ids import MAX_INTEGER, Id, IdRule, IdType, mistake_in
 from headgate.core.quota import Window
+from headgate.store.postgres.url import PostgresUrl, parse_postgres_url
 
 V = TypeVar("V")
 
@@ -215,19 +216,23 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def _database_url(url: str) -> str:
-    if re.match(r"postgres(ql)?(\+\w+)?:", url):
-        raise ValueError(
-            "PostgreSQL is not there yet, this version keeps everything in one SQLite file:"
-            " unset this, or set HEADGATE_DATABASE_URL=sqlite:///headgate.db"
-        )
+def database_at(url: str, cwd: Path) -> Path | PostgresUrl:
+    """The database that a URL names. Raises ValueError, which never shows the URL: it may hold a password."""
+    if re.match(r"postgres(ql)?:", url):
+        return parse_postgres_url(url)
     path = url.removeprefix(SQLITE)
     if not url.startswith(SQLITE) or path in {"", ":memory:"} or path.endswith("/"):
         raise ValueError(
-            "should name a SQLite file: sqlite:///relative/path.db or sqlite:////absolute/path.db"
+            "should name a SQLite file (sqlite:///relative/path.db or sqlite:////absolute/path.db)"
+            " or a PostgreSQL database (postgresql://user:password@host/name)"
         )
     if "?" in path or path.startswith("~"):
         raise ValueError("takes neither options after ? nor ~: write the whole path of the file")
+    return (cwd / path).absolute()
+
+
+def _database_url(url: SecretStr) -> SecretStr:
+    database_at(url.get_secret_value(), Path())
     return url
 
 
@@ -240,4 +245,4 @@ HostNames = Annotated[tuple[HostName, ...], BeforeValidator(_comma_listed)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Bytes = Annotated[int, BeforeValidator(_bytes)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
-DatabaseUrl = Annotated[PlainText, AfterValidator(_database_url)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url), BeforeValidator(filled)]

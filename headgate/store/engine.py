@@ -136,8 +136,8 @@ class Engine(Protocol):
     async def read(self, query: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a query on a snapshot that holds at least everything committed before the call."""
 
-    async def listen(self) -> None:
-        """Turn what other processes commit into hints, until cancelled."""
+    async def attend(self) -> None:
+        """Watch what is outside, until cancelled: other processes' commits become hints, a shared clock is watched."""
 
     def known_dead(self, worker: WorkerId) -> bool:
         """Whether a worker is dead for sure; False where that cannot be told, and its lease has to run out."""

@@ -43,7 +43,7 @@ class Worker:
         loops: list[Coroutine[Any, Any, None]] = [
             every(self._renew_s, self._keeper.renew, name="renewal of leases", observe=observe),
             every(RESCUE_S, self._keeper.rescue, name="rescue", observe=observe),
-            self._tools.engine.listen(),
+            self._tools.engine.attend(),
             *(lane.run() for lane in self._lanes),
         ]
         self._tasks = [asyncio.create_task(loop) for loop in loops]

@@ -9,6 +9,7 @@ import pytest
 from headgate.core.model import CallRules
 from headgate.core.quota import Window
 from headgate.settings import Settings
+from headgate.store.postgres.url import PostgresUrl
 
 
 def test_nothing_configured_is_the_simulated_source_at_one_call_per_5_s(read):
@@ -35,7 +36,8 @@ def test_nothing_configured_listens_on_loopback_with_open_doors_and_dispatches(r
 def test_the_database_is_by_default_in_the_data_directory_of_the_platform(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
 
-    assert Settings().database_url == f"sqlite:///{tmp_path}/headgate/headgate.db"
+    named = Settings().database_url.get_secret_value()
+    assert named == f"sqlite:///{tmp_path}/headgate/headgate.db"
 
 
 def test_three_slashes_name_a_database_relative_to_the_working_directory(read, tmp_path):
@@ -54,13 +56,36 @@ def test_the_database_is_absolute_even_if_the_working_directory_is_not_named(mon
     assert load({}, flags={"database_url": "sqlite:///x.db"}).database == tmp_path / "x.db"
 
 
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
-def test_a_postgresql_url_is_refused_with_the_reason_and_without_its_password(mistakes, scheme):
-    (mistake,) = mistakes(environ={"HEADGATE_DATABASE_URL": f"{scheme}://u:hunter22@h/d"})
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_a_postgresql_url_is_taken_and_its_password_is_never_shown(read, scheme):
+    configuration = read(environ={"HEADGATE_DATABASE_URL": f"{scheme}://u:hunter22@h:5433/d"})
 
-    assert mistake.startswith("HEADGATE_DATABASE_URL: PostgreSQL is not there yet")
-    assert "unset this" in mistake
-    assert "sqlite:///" in mistake
+    assert configuration.database == PostgresUrl("postgresql://u:hunter22@h:5433/d")
+    assert "hunter22" not in f"{configuration!r} {configuration} {configuration.database}"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "kept", "prepared_statements", "notify"),
+    [
+        ("?pooler=none&notify=on", "", True, True),
+        ("?notify=off", "", True, False),
+        ("?sslmode=require&pooler=transaction", "?sslmode=require", False, False),
+        ("?target_session_attrs=primary", "?target_session_attrs=primary", True, True),
+    ],
+)
+def test_a_postgresql_url_says_what_the_database_can_do(
+    read, parameters, kept, prepared_statements, notify
+):
+    database = read(database_url=f"postgresql://h1,h2/d{parameters}").database
+
+    assert database == PostgresUrl(f"postgresql://h1,h2/d{kept}", prepared_statements, notify)
+
+
+@pytest.mark.parametrize("parameters", ["?pooler=session", "?notify=maybe"])
+def test_a_parameter_that_is_not_known_to_a_postgresql_url_is_refused(mistakes, parameters):
+    (mistake,) = mistakes(database_url=f"postgresql://u:hunter22@h/d{parameters}")
+
+    assert "in the URL should be" in mistake
     assert "hunter22" not in mistake
 
 
@@ -74,12 +99,13 @@ def test_a_postgresql_url_is_refused_with_the_reason_and_without_its_password(mi
         "sqlite:///:memory:",
         "sqlite:///folder/",
         "sqlite+aiosqlite:///x.db",
+        "postgresql+asyncpg://u:hunter22@h/d",
     ],
 )
 def test_a_database_that_is_no_sqlite_file_is_refused(mistakes, url):
     (mistake,) = mistakes(database_url=url)
 
-    assert mistake.startswith("--database-url: should name a SQLite file: sqlite:///relative")
+    assert mistake.startswith("--database-url: should name a SQLite file (sqlite:///relative")
     assert "hunter22" not in mistake
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headgate.settings import load
+from headgate.store.postgres.url import PostgresUrl
 
 
 def test_the_file_goes_before_the_default(read):
@@ -42,10 +43,16 @@ def test_the_platforms_database_is_taken_where_ours_is_not_set(read, tmp_path):
     assert read(environ={"DATABASE_URL": "sqlite:///x.db"}).database == tmp_path / "x.db"
 
 
-def test_the_platforms_postgresql_is_refused_by_the_name_of_its_variable(mistakes):
-    (mistake,) = mistakes(environ={"DATABASE_URL": "postgres://u:p@h/d"})
+def test_the_platforms_postgresql_is_taken_where_ours_is_not_set(read):
+    database = read(environ={"DATABASE_URL": "postgres://u:p@h/d"}).database
 
-    assert mistake.startswith("DATABASE_URL: PostgreSQL is not there yet")
+    assert database == PostgresUrl("postgresql://u:p@h/d")
+
+
+def test_a_mistake_in_the_platforms_database_is_told_by_the_name_of_its_variable(mistakes):
+    (mistake,) = mistakes(environ={"DATABASE_URL": "postgres://u:p@h/d?pooler=some"})
+
+    assert mistake.startswith("DATABASE_URL: pooler in the URL should be none or transaction")
 
 
 @pytest.mark.parametrize("cover", ["variable", "flag"])

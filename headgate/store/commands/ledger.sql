@@ -1,6 +1,15 @@
 -- clock: what ledger time is counted from
 select epoch, offset_us, touches from clock;
 
+-- clock_alone (sqlite): the same, locked
+select epoch, offset_us, touches from clock;
+
+-- clock_alone (postgres): the same, locked until the transaction ends
+select epoch, offset_us, touches from clock for update;
+
+-- touch: somebody who watches the reference has looked
+update clock set touches = touches + 1;
+
 -- insert_clock: a new ledger
 insert into clock (single, epoch, offset_us) values (1, ?1, ?2);
 

@@ -18,7 +18,8 @@ import asyncpg
 
 from headgate.core.clock import Clock
 from headgate.core.errors import StoreMisused, Unavailable
-from headgate.core.facts import Fact
+from headgate.core.facts import Fact, LoopFailed
+from headgate.store.commands.beat import beat
 from headgate.store.engine import Command, Door, Failpoint, WorkerId, door_of
 from headgate.store.postgres.errors import AGAIN, GONE, for_caller
 from headgate.store.postgres.hints import Hints
@@ -45,6 +46,10 @@ BEGIN = (
 of one does not keep its locks."""
 
 SNAPSHOT = "begin isolation level repeatable read read only; set local statement_timeout = '10s'"
+
+BEAT_S = 1.0
+NEWCOMER_BEAT_S = 0.25
+"""How often a process touches the clock, and how often it looks before it is trusted."""
 
 TRIES = 20
 """So often a command runs again because others were faster."""
@@ -118,9 +123,9 @@ class PostgresEngine:
         """Never: on another machine nobody can tell a dead process from a slow one. Its leases run out."""
         return False
 
-    async def listen(self) -> None:
-        if self._hints is not None:
-            await self._hints.listen()
+    async def attend(self) -> None:
+        listening = [] if self._hints is None else [self._hints.listen()]
+        await asyncio.gather(self._watch_clock(), *listening)
 
     async def close(self) -> None:
         if self._closed:
@@ -132,6 +137,18 @@ class PostgresEngine:
         if self._hints is not None:
             await self._hints.finish()
         await self._pools.close()
+
+    async def _watch_clock(self) -> None:
+        """Touch the clock once a second, and more often until this process is trusted with it."""
+        while True:
+            trusted = False
+            try:
+                trusted = await self.run(beat)
+            except Unavailable:
+                pass  # whoever asks for something is told; the next beat tries again
+            except Exception as error:
+                self._observe(LoopFailed("watch over the clock", error))
+            await asyncio.sleep(BEAT_S if trusted else NEWCOMER_BEAT_S)
 
     # -- one command ---------------------------------------------------------------------------------------
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from headgate.core.errors import SourceMisconfigured
-
 SCHEMES = frozenset({"postgres", "postgresql"})
 VALUES = {"pooler": ("none", "transaction"), "notify": ("on", "off")}
 
@@ -28,7 +26,7 @@ class PostgresUrl:
 
 
 def parse_postgres_url(url: str) -> PostgresUrl:
-    """Take our parameters out of a URL. Raises SourceMisconfigured for a value that is none of theirs."""
+    """Take our parameters out of a URL. Raises ValueError for a value that is none of theirs."""
     parts = urlsplit(url)
     given = dict.fromkeys(VALUES, "")
     rest = []
@@ -39,9 +37,7 @@ def parse_postgres_url(url: str) -> PostgresUrl:
             rest.append((key, value))
     for key, value in given.items():
         if value and value not in VALUES[key]:
-            raise SourceMisconfigured(
-                f"HEADGATE_DATABASE_URL: {key}={value!r} should be {' or '.join(VALUES[key])}"
-            )
+            raise ValueError(f"{key} in the URL should be {' or '.join(VALUES[key])}")
     dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(rest), ""))
     pooled = given["pooler"] == "transaction"
     return PostgresUrl(dsn, not pooled, not pooled and given["notify"] != "off")

@@ -126,7 +126,7 @@ class SqliteEngine:
     def worker(self) -> WorkerId:
         return self.presence.worker
 
-    async def listen(self) -> None:
+    async def attend(self) -> None:
         """Notice the commits of other processes; alone on the file, look only once a second whether one came."""
         seen = self.data_version()
         while True:
