@@ -7,15 +7,17 @@ import ipaddress
 import os
 import random
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import assert_never
 
 from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from headgate.api.app import create_app
 from headgate.api.backend import Access, SourceCard
+from headgate.api.worker_app import create_worker_app
 from headgate.clock import HostClock
 from headgate.service import Limits, Service
 from headgate.settings import Configuration, ConfiguredSource, Settings, load
@@ -37,8 +39,13 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "testserver")
 class Gate:
     """One process, opened: the service and, once started, the worker behind it."""
 
-    def __init__(self, configuration: Configuration, *, bound_host: str | None = None) -> None:
-        """`bound_host`: the address that we listen on ourselves; None where the server does not tell."""
+    def __init__(
+        self, configuration: Configuration, *, bound_host: str | None = None, serves: bool = True
+    ) -> None:
+        """`bound_host`: the address that we listen on ourselves; None where the server does not tell.
+
+        `serves`: whether there is anything to be seen by whoever can reach it.
+        """
         settings = configuration.settings
         clock = HostClock()
         self._telemetry = Telemetry()
@@ -54,7 +61,7 @@ class Gate:
             limits=Limits(max_ids=settings.max_ids),
         )
         self.access = _access(settings, bound_host)
-        self._for_this_machine_only = bound_host is not None and is_loopback(bound_host)
+        self._open_to_others = serves and not (bound_host is not None and is_loopback(bound_host))
         self.cards = {
             source.spec.name: SourceCard(
                 source.type, source.spec.name == configuration.default_source
@@ -63,7 +70,7 @@ class Gate:
         }
         self._configuration = configuration
         self._worker = Worker(
-            [(source.spec, _source(source)) for source in configuration.sources],
+            [(source.spec, _source(source)) for source in _called(configuration)],
             Tools(
                 engine=self._engine,
                 clock=clock,
@@ -79,7 +86,7 @@ class Gate:
         specs = [source.spec for source in self._configuration.sources]
         await self._engine.open()
         await self._engine.run(configure, specs, self._configuration.quotas)
-        if not self.access.api_keys and not self._for_this_machine_only:
+        if not self.access.api_keys and self._open_to_others:
             self.say(
                 "no API key is set: whoever can reach this address may use it (HEADGATE_API_KEYS)"
             )
@@ -141,6 +148,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _called(configuration: Configuration) -> Sequence[ConfiguredSource]:
+    """The sources that this process calls."""
+    wanted = configuration.settings.worker_sources
+    every = configuration.sources
+    return [source for source in every if source.spec.name in wanted] if wanted else every
+
+
 def _source(configured: ConfiguredSource) -> Source:
     match configured.options:
         case SimulatedOptions() as options:
@@ -152,13 +166,17 @@ def _source(configured: ConfiguredSource) -> Source:
 
 
 def open_gate(
-    environ: Mapping[str, str], flags: Mapping[str, object], *, bound_host: str | None = None
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    *,
+    bound_host: str | None = None,
+    serves: bool = True,
 ) -> Gate:
     """Read the configuration and open what it names. Raises SourceMisconfigured with every mistake."""
     configuration = load(environ, flags=flags)
     settings = configuration.settings
     configure_logging(json=settings.log_format == "json", level=settings.log_level)
-    return Gate(configuration, bound_host=bound_host)
+    return Gate(configuration, bound_host=bound_host, serves=serves)
 
 
 def make_app(
@@ -166,6 +184,20 @@ def make_app(
 ) -> FastAPI:
     """The application of this process's environment; nothing is read or opened before it is used."""
     return create_app(lambda: open_gate(os.environ, flags or {}, bound_host=bound_host))
+
+
+def make_worker_app(flags: Mapping[str, object]) -> Starlette:
+    """The application of a process that only calls sources."""
+    return create_worker_app(lambda: open_gate(os.environ, flags, serves=False))
+
+
+async def bring_up_to_date(configuration: Configuration) -> None:
+    """Open the database, which applies the migrations that it lacks, and close it again."""
+    engine = _engine(configuration.database)(clock=HostClock())
+    try:
+        await engine.open()
+    finally:
+        await engine.close()
 
 
 def failpoint(environ: Mapping[str, str]) -> Callable[[str], None]:

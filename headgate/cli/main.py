@@ -1,7 +1,8 @@
-"""`headgate serve | check | version`."""
+"""`headgate serve | worker | migrate | check | version`."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Annotated
 import typer
 
 from headgate import __version__
+from headgate.bootstrap import bring_up_to_date
 from headgate.cli import serve as serving
 from headgate.core.errors import SourceMisconfigured
 from headgate.settings import load
@@ -33,13 +35,41 @@ Open = Annotated[
 ]
 
 
+NoWorker = Annotated[
+    bool, typer.Option("--no-worker", help="Call no source: `headgate worker` does, elsewhere.")
+]
+Sources = Annotated[
+    str | None, typer.Option(help="The sources to call, with commas (all that are named without).")
+]
+
+
 @app.command()
 def serve(
-    host: Host = None, port: Port = None, config: Config = None, insecure_no_auth: Open = False
+    host: Host = None,
+    port: Port = None,
+    config: Config = None,
+    insecure_no_auth: Open = False,
+    no_worker: NoWorker = False,
 ) -> None:
-    """Serve the API, the page and the worker in one process."""
-    flags = _given(host=host, port=port, config=config)
+    """Serve the API and the page, and call the sources in the background."""
+    flags = _given(host=host, port=port, config=config, worker=False if no_worker else None)
     serving.serve(load(os.environ, flags=flags), flags, open_to_all=insecure_no_auth)
+
+
+@app.command()
+def worker(
+    host: Host = None, port: Port = None, config: Config = None, sources: Sources = None
+) -> None:
+    """Call the sources and serve nothing but /healthz and /readyz."""
+    flags = _given(host=host, port=port, config=config, worker_sources=sources, worker=True)
+    serving.work(load(os.environ, flags=flags), flags)
+
+
+@app.command()
+def migrate(config: Config = None) -> None:
+    """Bring the tables of the database up to date; every start does so, too."""
+    asyncio.run(bring_up_to_date(load(os.environ, flags=_given(config=config))))
+    typer.echo("the tables are up to date")
 
 
 @app.command()

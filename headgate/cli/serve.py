@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 import typer
 import uvicorn
+from starlette.types import ASGIApp
 
-from headgate.bootstrap import is_loopback, make_app
+from headgate.bootstrap import is_loopback, make_app, make_worker_app
 from headgate.core.errors import SourceMisconfigured
 from headgate.core.model import SourceSpec
 from headgate.core.units import spoken_window
 from headgate.settings import Configuration
+from headgate.store.postgres.url import PostgresUrl
 
 BACKLOG = 2_048
 
@@ -32,13 +35,22 @@ def serve(
             " --insecure-no-auth if everybody who can reach it may use it"
         )
     listener = listen(settings.host, settings.port)
-    config = uvicorn.Config(
-        make_app(flags, bound_host=settings.host),
-        log_level="warning",
-        server_header=False,
-        timeout_keep_alive=75,
-    )
-    _Server(config, first_screen(configuration, listener.getsockname()[1])).run(sockets=[listener])
+    app = make_app(flags, bound_host=settings.host)
+    _run(app, listener, first_screen(configuration, listener.getsockname()[1]))
+
+
+def work(configuration: Configuration, flags: Mapping[str, object]) -> None:
+    """Call the sources until told to stop. Raises SourceMisconfigured for an address that cannot be listened on."""
+    settings = configuration.settings
+    listener = listen(settings.host, settings.port)
+    address = _address(settings.host, listener.getsockname()[1])
+    greeting = f"Headgate works; it says how it is at {address}/healthz and {address}/readyz"
+    _run(make_worker_app(flags), listener, greeting)
+
+
+def _run(app: ASGIApp, listener: socket.socket, greeting: str) -> None:
+    config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_keep_alive=75)
+    _Server(config, greeting).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -75,16 +87,24 @@ def listen(host: str, port: int) -> socket.socket:
 
 def first_screen(configuration: Configuration, port: int) -> str:
     """What a person wants to know at the start: where, what is limited, what to try."""
-    host = configuration.settings.host
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    address = _address(configuration.settings.host, port)
+    key = """ -H "Authorization: Bearer $KEY\"""" if configuration.settings.api_keys else ""
     sources = "\n".join(f"    {_of(source.spec)}" for source in configuration.sources)
     return f"""Headgate listens at {address}   (the page is there, the API at {address}/docs)
-  database  {configuration.database}
+  database  {_where(configuration.database)}
   sources
 {sources}
   try
-    curl {address}/ingest -H 'Content-Type: application/json' -d '{{"ids": [1, 2, 3, 4, 5], "priority": "HIGH"}}'
+    curl {address}/ingest{key} -H 'Content-Type: application/json' -d '{{"ids": [1, 2, 3, 4, 5], "priority": "HIGH"}}'
 """
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _where(database: Path | PostgresUrl) -> str:
+    return f"PostgreSQL at {database.shown}" if isinstance(database, PostgresUrl) else str(database)
 
 
 def _of(spec: SourceSpec) -> str:

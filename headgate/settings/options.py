@@ -30,6 +30,7 @@ from headgate.settings.values import (
     Origins,
     PlainText,
     References,
+    SourceNames,
     Whole,
     database_at,
 )
@@ -103,6 +104,9 @@ class Settings(BaseModel):
         default="info", description="The least serious log lines that are written."
     )
     worker: bool = Field(default=True, description="Whether this process calls the sources.")
+    worker_sources: SourceNames = Field(
+        default=(), description="Which sources this process calls; without it all that it knows."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,7 @@ def _read(
     sources = described(file.tables, references)
     for mistake in sources.mistakes:
         note(file.place(mistake.keys), mistake.what)
+    _check_called(settings.worker_sources, sources, file, layers, note)
     return Configuration(
         settings=settings,
         database=database_at(settings.database_url.get_secret_value(), cwd),
@@ -252,6 +257,21 @@ def _layered(layers: Sequence[_Layer], references: References, note: _Note) -> S
             option, *inner = mistake.keys
             note(f"{layer[str(option)].place}{dotted(inner)}", mistake.what)
     return settings
+
+
+def _check_called(
+    chosen: Sequence[str],
+    sources: Described,
+    file: ConfigFile,
+    layers: Sequence[_Layer],
+    note: _Note,
+) -> None:
+    """Every source that is to be called has to be there."""
+    names = [source.spec.name for source in sources.sources]
+    named = [layer["worker_sources"] for layer in layers if "worker_sources" in layer]
+    for name in chosen:
+        if name not in names and file.whole:
+            note(named[-1].place, f"there is no source {name!r}; {instead(name, names)}")
 
 
 def _default_source(

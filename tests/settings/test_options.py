@@ -201,3 +201,23 @@ def test_an_option_out_of_its_range_is_refused(mistakes, option, value):
 
 def test_every_option_says_what_it_means():
     assert all(option.description for option in Settings.model_fields.values())
+
+
+TWO = """
+default_source = "a"
+[sources.a]
+[sources.b]
+"""
+
+
+@pytest.mark.parametrize(("said", "called"), [("b", ("b",)), ("a, b", ("a", "b")), ("", ())])
+def test_a_process_is_told_which_sources_it_calls(read, said, called):
+    settings = read(TWO, {"HEADGATE_WORKER_SOURCES": said}).settings
+
+    assert settings.worker_sources == called
+
+
+def test_a_source_that_is_to_be_called_has_to_be_there(mistakes):
+    (mistake,) = mistakes(TWO, {"HEADGATE_WORKER_SOURCES": "a,bb"})
+
+    assert mistake.startswith("HEADGATE_WORKER_SOURCES: there is no source 'bb'")

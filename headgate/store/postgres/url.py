@@ -22,7 +22,13 @@ class PostgresUrl:
     notify: bool = True
 
     def __repr__(self) -> str:
-        return f"PostgresUrl({_host(self.dsn)!r})"
+        return f"PostgresUrl({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """Host and database, without who comes with which password."""
+        parts = urlsplit(self.dsn)
+        return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def parse_postgres_url(url: str) -> PostgresUrl:
@@ -41,7 +47,3 @@ def parse_postgres_url(url: str) -> PostgresUrl:
     dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(rest), ""))
     pooled = given["pooler"] == "transaction"
     return PostgresUrl(dsn, not pooled, not pooled and given["notify"] != "off")
-
-
-def _host(dsn: str) -> str:
-    return urlsplit(dsn).netloc.rpartition("@")[2]
