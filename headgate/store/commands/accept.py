@@ -44,6 +44,7 @@ class Submission:
 async def accept(tx: Transaction, submission: Submission) -> str:
     """Store an ingestion and return its id, or the id that the same key and body were given before.
 
+    The same submission again (a commit whose answer was lost) is there already, and nothing is stored.
     Raises KeyReused for a known key with another body.
     """
     if submission.idempotency_key is not None:
@@ -52,6 +53,8 @@ async def accept(tx: Transaction, submission: Submission) -> str:
             ingestion_id, source, fingerprint = before
             return _same(ingestion_id, source, fingerprint, submission)
     seq = await _insert(tx, submission)
+    if seq is None:
+        return submission.ingestion_id
     await tx.many(
         SQL.insert_chunk,
         ((seq, c.start, c.distinct, _text(c.repeats), _text(c.ids)) for c in submission.chunks),
@@ -61,7 +64,7 @@ async def accept(tx: Transaction, submission: Submission) -> str:
     return submission.ingestion_id
 
 
-async def _insert(tx: Transaction, submission: Submission) -> int:
+async def _insert(tx: Transaction, submission: Submission) -> int | None:
     row = await tx.one(
         SQL.insert_ingestion,
         submission.ingestion_id,
@@ -76,8 +79,7 @@ async def _insert(tx: Transaction, submission: Submission) -> int:
         submission.idempotency_key,
         submission.fingerprint,
     )
-    assert row is not None
-    return int(row[0])
+    return None if row is None else int(row[0])
 
 
 def _same(ingestion_id: str, source: str, fingerprint: bytes, submission: Submission) -> str:

@@ -336,6 +336,19 @@ async def test_a_statement_that_fails_leaves_nothing_of_its_command(bench: Bench
     await assert_nothing_stored(bench)
 
 
+async def test_the_same_submission_again_is_stored_once(bench: Bench) -> None:
+    """As after a commit whose answer was lost."""
+    await bench.configure(source())
+    small = submission(
+        id_count=2, distinct_count=2, batch_count=1, chunks=[ChunkRow(0, 2, None, b"[1,2]")]
+    )
+    first = await bench.engine.run(accept, small)
+    before = await bench.dump()
+
+    assert await bench.engine.run(accept, small) == first
+    assert await bench.dump() == before
+
+
 async def test_nobody_sees_half_an_ingestion_while_it_is_accepted(
     bench: Bench, outside: Callable[[str], list[Any]]
 ) -> None:
