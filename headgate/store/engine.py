@@ -9,6 +9,7 @@ A **query** is the same over a read-only snapshot.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -39,6 +40,9 @@ class Transaction(Protocol):
 
     async def many(self, statement: Statement, rows: Iterable[Sequence[Value]]) -> None:
         """Change rows once for each tuple of values."""
+
+    async def each(self, statement: Statement, rows: Sequence[Sequence[Value]]) -> list[Row]:
+        """The same, and every row that was returned, in order."""
 
     async def lock(self, statement: Statement, *values: Value) -> list[Row]:
         """Rows that nobody else can change or lock until the transaction ends, read after they were locked."""
@@ -92,6 +96,32 @@ def through(door: Door) -> Callable[[Q], Q]:
 
 def door_of(command: Callable[..., Any]) -> Door:
     return getattr(command, "door", Door.API)
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """How calls of one command that arrive together run as one: all their arguments in, all their results out."""
+
+    command: Callable[[Transaction, Sequence[Any]], Awaitable[Sequence[Any]]]
+    unless: Callable[[Any], bool]
+
+
+def together(
+    command: Callable[[Transaction, Sequence[Any]], Awaitable[Sequence[Any]]],
+    *,
+    unless: Callable[[Any], bool],
+) -> Callable[[Q], Q]:
+    """Mark a command of one argument: an engine whose round trips are dear may run several calls as one."""
+
+    def mark(single: Q) -> Q:
+        single.together = Together(command, unless)  # type: ignore[attr-defined]
+        return single
+
+    return mark
+
+
+def together_of(command: Callable[..., Any]) -> Together | None:
+    return getattr(command, "together", None)
 
 
 def at_length(query: Q) -> Q:

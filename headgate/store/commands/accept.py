@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headgate.core.errors import KeyReused
+from headgate.core.errors import HeadgateError, KeyReused
 from headgate.core.facts import IngestionAccepted
 from headgate.core.model import Priority
-from headgate.store.engine import Transaction
+from headgate.store.engine import Transaction, Value, together
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
+
+SMALL_CHUNKS = 20
+"""A longer list is accepted by itself, so that those that arrived with it need not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,22 @@ class Submission:
     fingerprint: bytes | None = None
 
 
+async def accept_together(
+    tx: Transaction, submissions: Sequence[Submission]
+) -> list[str | HeadgateError]:
+    """Store several ingestions that arrived together; of each its id, or the error that is its caller's."""
+    await _store(tx, [each for each in submissions if each.idempotency_key is None])
+    return [
+        each.ingestion_id if each.idempotency_key is None else await _one_with_key(tx, each)
+        for each in submissions
+    ]
+
+
+def _is_large(submission: Submission) -> bool:
+    return len(submission.chunks) > SMALL_CHUNKS
+
+
+@together(accept_together, unless=_is_large)
 async def accept(tx: Transaction, submission: Submission) -> str:
     """Store an ingestion and return its id, or the id that the same key and body were given before.
 
@@ -52,21 +71,39 @@ async def accept(tx: Transaction, submission: Submission) -> str:
         if before is not None:
             ingestion_id, source, fingerprint = before
             return _same(ingestion_id, source, fingerprint, submission)
-    seq = await _insert(tx, submission)
-    if seq is None:
-        return submission.ingestion_id
-    await tx.many(
-        SQL.insert_chunk,
-        ((seq, c.start, c.distinct, _text(c.repeats), _text(c.ids)) for c in submission.chunks),
-    )
-    tx.state(IngestionAccepted(submission.ingestion_id, submission.source, submission.id_count))
-    tx.wake(submission.source)
+    await _store(tx, [submission])
     return submission.ingestion_id
 
 
-async def _insert(tx: Transaction, submission: Submission) -> int | None:
-    row = await tx.one(
-        SQL.insert_ingestion,
+async def _one_with_key(tx: Transaction, submission: Submission) -> str | HeadgateError:
+    try:
+        return await accept(tx, submission)
+    except KeyReused as error:
+        return error
+
+
+async def _store(tx: Transaction, submissions: Sequence[Submission]) -> None:
+    if not submissions:
+        return
+    wall = (await tx.reading()).wall_us
+    stored = await tx.each(SQL.insert_ingestion, [_row(each, wall) for each in submissions])
+    seqs: dict[str, int] = {ingestion_id: seq for seq, ingestion_id in stored}
+    new = [each for each in submissions if each.ingestion_id in seqs]
+    await tx.many(
+        SQL.insert_chunk,
+        (
+            (seqs[each.ingestion_id], c.start, c.distinct, _text(c.repeats), _text(c.ids))
+            for each in new
+            for c in each.chunks
+        ),
+    )
+    for each in new:
+        tx.state(IngestionAccepted(each.ingestion_id, each.source, each.id_count))
+        tx.wake(each.source)
+
+
+def _row(submission: Submission, wall: int) -> Sequence[Value]:
+    return (
         submission.ingestion_id,
         submission.client,
         submission.source,
@@ -75,11 +112,10 @@ async def _insert(tx: Transaction, submission: Submission) -> int | None:
         submission.id_count,
         submission.distinct_count,
         submission.batch_count,
-        (await tx.reading()).wall_us,
+        wall,
         submission.idempotency_key,
         submission.fingerprint,
     )
-    return None if row is None else int(row[0])
 
 
 def _same(ingestion_id: str, source: str, fingerprint: bytes, submission: Submission) -> str:

@@ -20,8 +20,17 @@ from headgate.core.clock import Clock
 from headgate.core.errors import StoreMisused, Unavailable
 from headgate.core.facts import Fact, LoopFailed
 from headgate.store.commands.beat import beat
-from headgate.store.engine import Command, Door, Failpoint, WorkerId, door_of
+from headgate.store.engine import (
+    Command,
+    Door,
+    Failpoint,
+    Together,
+    WorkerId,
+    door_of,
+    together_of,
+)
 from headgate.store.postgres.errors import AGAIN, GONE, for_caller
+from headgate.store.postgres.gathering import Gathering
 from headgate.store.postgres.hints import Hints
 from headgate.store.postgres.pools import Pools
 from headgate.store.postgres.schema import migrate
@@ -80,6 +89,7 @@ class PostgresEngine:
         self._hints = (
             Hints(self._pools, sender=self.worker, heard=self.wakes.wake) if url.notify else None
         )
+        self._gatherings: dict[Together, Gathering] = {}
         self._migrated = False
         self._running: set[asyncio.Future[Any]] = set()
         self._closed = False
@@ -91,6 +101,12 @@ class PostgresEngine:
         await self._migrate()
 
     async def run(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        several = together_of(command)
+        if several is not None and self._pools.at_home and not several.unless(args[0]):
+            return cast("T", await self._gathering(several)(args[0]))
+        return await self._run_alone(command, *args, **kwargs)
+
+    async def _run_alone(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         def begin(tx: PostgresTransaction) -> Coroutine[Any, Any, T]:
             return cast("Coroutine[Any, Any, T]", command(tx, *args, **kwargs))
 
@@ -149,6 +165,14 @@ class PostgresEngine:
             except Exception as error:
                 self._observe(LoopFailed("watch over the clock", error))
             await asyncio.sleep(BEAT_S if trusted else NEWCOMER_BEAT_S)
+
+    def _gathering(self, several: Together) -> Gathering:
+        """Where calls of a command are gathered."""
+        if several not in self._gatherings:
+            self._gatherings[several] = Gathering(
+                lambda arguments: self._run_alone(several.command, arguments)
+            )
+        return self._gatherings[several]
 
     # -- one command ---------------------------------------------------------------------------------------
 

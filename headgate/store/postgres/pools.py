@@ -49,13 +49,18 @@ class Pools:
                 **self._more,
             )
 
+    @property
+    def at_home(self) -> bool:
+        """Whether the loop that runs now is the one that the pools belong to."""
+        return asyncio.get_running_loop() is self._home
+
     @asynccontextmanager
     async def connection(self, door: Door) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection; in any other loop than the pools' own, one that is made for it.
 
         Raises TimeoutError if none becomes free, OSError or PostgresError if none can be made.
         """
-        if asyncio.get_running_loop() is self._home:
+        if self.at_home:
             async with self._pools[door].acquire(timeout=ACQUIRE_S) as connection:
                 yield connection
             return
@@ -72,7 +77,7 @@ class Pools:
     async def close(self) -> None:
         """Give the pools' connections back; what another loop uses is cut."""
         for pool in self._pools.values():
-            if asyncio.get_running_loop() is self._home:
+            if self.at_home:
                 await pool.close()
             elif self._home is not None and not self._home.is_closed():
                 self._home.call_soon_threadsafe(pool.terminate)

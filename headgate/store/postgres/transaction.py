@@ -78,6 +78,12 @@ class PostgresTransaction:
                 table, columns = into
                 await self._connection.copy_records_to_table(table, records=values, columns=columns)
 
+    async def each(self, statement: Statement, rows: Sequence[Sequence[Value]]) -> list[Row]:
+        values = [tuple(map(_plain, row)) for row in rows]
+        async with self._waiting():
+            got = await self._connection.fetchmany(statement.postgres, values)
+        return [tuple(row) for row in got]
+
     async def lock(self, statement: Statement, *values: Value) -> list[Row]:
         return await self.all(statement, *values)
 

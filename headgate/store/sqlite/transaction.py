@@ -52,6 +52,10 @@ class SqliteTransaction:
     async def many(self, statement: Statement, rows: Iterable[Sequence[Value]]) -> None:
         self._cursor.executemany(statement.sqlite, rows)
 
+    async def each(self, statement: Statement, rows: Sequence[Sequence[Value]]) -> list[Row]:
+        execute = self._cursor.execute
+        return [row for values in rows for row in execute(statement.sqlite, values).fetchall()]
+
     async def lock(self, statement: Statement, *values: Value) -> list[Row]:
         """The whole file is locked already; a statement without text would do nothing but lock."""
         return await self.all(statement, *values) if statement.sqlite else []

@@ -169,3 +169,20 @@ async def test_a_submission_that_was_refused_leaves_its_key_free(bench: Bench) -
     await bench.submit(1, key="k")
 
     assert await ingestions(bench) == 1
+
+
+async def test_submissions_that_arrive_together_are_answered_each_for_itself(bench: Bench) -> None:
+    await bench.configure(source())
+    first = await bench.submit(1, 2, key="known")
+    got = await asyncio.gather(
+        *(bench.submit(n, key="new" if n % 3 == 0 else None) for n in [3] * 20 + [4] * 20),
+        bench.submit(1, 2, key="known"),
+        bench.submit(9, key="known"),
+        return_exceptions=True,
+    )
+
+    assert len(set(got[:20])) == 1, "one key, one body"
+    assert len(set(got[20:40])) == 20
+    assert got[40] == first
+    assert isinstance(got[41], KeyReused)
+    assert len(await bench.rows("select 1 from ingestion")) == 22
