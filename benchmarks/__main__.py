@@ -21,6 +21,7 @@ from benchmarks import (
     http50,
     idle,
     million,
+    postgres,
     ready,
     slots,
     status,
@@ -38,6 +39,7 @@ FIGURES: Mapping[str, Figure] = {
     "status": status.measure,
     "idle": idle.measure,
     "ready": ready.measure,
+    "postgres": postgres.measure,
 }
 
 

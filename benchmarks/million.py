@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
@@ -37,10 +37,10 @@ class Post:
 def measure(quick: bool) -> list[Line]:
     samples = 2 if quick else 5
     ids = rig.distinct_ids(IDS)
-    good = _several(_body(ids), samples)
-    repeated = _several(_body(ids[: IDS // 2] * 2), samples)
+    good = _several(body_of(ids), samples)
+    repeated = _several(body_of(ids[: IDS // 2] * 2), samples)
     wrong = {
-        kind: _several(_body([make(value) for value in ids]), samples)
+        kind: _several(body_of([make(value) for value in ids]), samples)
         for kind, make in WRONG.items()
     }
     seconds, peak = _seconds(good), _peak(good)
@@ -54,13 +54,13 @@ def measure(quick: bool) -> list[Line]:
             for kind, posts in wrong.items()
         ),
         below("their peak of resident memory", max(map(_peak, wrong.values())), 300, "MiB"),
-        *_beside(_body(ids), 2 * samples),
+        *_beside(body_of(ids), 2 * samples),
         none_of("unexpected answers", _unexpected([*good, *repeated], wrong)),
     ]
 
 
-def _body(ids: list[object] | list[int]) -> bytes:
-    return json.dumps({"ids": ids, "priority": "LOW"}).encode()
+def body_of(ids: Sequence[object]) -> bytes:
+    return json.dumps({"ids": list(ids), "priority": "LOW"}).encode()
 
 
 def _several(body: bytes, samples: int) -> list[Post]:
@@ -70,11 +70,11 @@ def _several(body: bytes, samples: int) -> list[Post]:
 def _one(body: bytes) -> Post:
     with rig.folder() as place, rig.headgate(place) as server:
         server.submit([1, 2, 3, 4, 5])  # the server has worked before
-        status, seconds = _post(server.port, body)
+        status, seconds = post(server.port, body)
         return Post(status, seconds, server.peak_mib())
 
 
-def _post(port: int, body: bytes) -> tuple[int, float]:
+def post(port: int, body: bytes) -> tuple[int, float]:
     """The status of the answer, and how long it took from the first byte sent to the last one received."""
     request = load.post("/ingest", body, port).replace(
         b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1
@@ -97,7 +97,7 @@ def _beside(body: bytes, times: int) -> list[Line]:
         small.start()
         try:
             for _ in range(times):
-                _post(server.port, body)
+                post(server.port, body)
         finally:
             over.set()
             small.join()

@@ -90,9 +90,20 @@ class Gate:
             self.say(
                 "no API key is set: whoever can reach this address may use it (HEADGATE_API_KEYS)"
             )
+        await self._say_what_nobody_serves()
         if self._configuration.settings.worker:
             self._worker.start()
         _settle_garbage_collector()
+
+    async def _say_what_nobody_serves(self) -> None:
+        """Work of a source that the file no longer names is kept, and nobody does it."""
+        for view in await self.service.sources():
+            queue = view.queue
+            if view.name not in self.cards and queue.waiting + queue.ready + queue.backing_off:
+                self.say(
+                    f"the source {view.name!r} has work left and is not in the configuration:"
+                    " put it back, or let another take it over with `was`"
+                )
 
     def say(self, words: str) -> None:
         self._telemetry.say(words)

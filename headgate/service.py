@@ -39,6 +39,9 @@ LARGE = 5_000
 
 DEFAULT_CLIENT = "default"
 
+UNSERVED = "unserved"
+"""What an ingestion waits for whose source this process does not serve."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -102,8 +105,14 @@ class Service:
         return await self._engine.run(cancel, ingestion_id, client=client)
 
     async def outlook(self, of: IngestionView) -> Outlook | None:
-        """When an ingestion will start and be done, and what it waits for; None once it has ended."""
-        return await self._engine.read(forecast_query.outlook, of)
+        """When an ingestion will start and be done, and what it waits for; None once it has ended.
+
+        Of a source that this process does not serve, nothing is promised.
+        """
+        found = await self._engine.read(forecast_query.outlook, of)
+        if found is None or of.source in self._sources:
+            return found
+        return Outlook(found.position, None, None, UNSERVED, None)
 
     async def ingestions(
         self,

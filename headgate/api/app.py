@@ -14,7 +14,8 @@ from headgate import __version__
 from headgate.api import health, ingestions, page, records, seed, sources
 from headgate.api.backend import OpenBackend
 from headgate.api.docs import describe
-from headgate.api.front import Front, opened
+from headgate.api.front import Front
+from headgate.api.opening import Opening
 from headgate.api.problems import on_error, on_http_error, on_invalid
 from headgate.api.short_way import ShortWay
 from headgate.core.errors import HeadgateError
@@ -24,13 +25,13 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     """An ASGI application over the backend that `open_backend` opens: in the lifespan, or at the first request."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        backend = opened(app.state, open_backend)
-        await backend.start()
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        backend = await opening.begin()
         try:
+            await backend.start()
             yield
         finally:
-            del app.state.backend
+            opening.end(backend)
             await backend.stop()
 
     app = FastAPIOffline(
@@ -41,6 +42,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
         docs_url=None,  # page.py serves both, under a policy that keeps them at home
         redoc_url=None,
     )
+    opening = Opening(open_backend, app.state)
     app.router.routes[:0] = [
         *seed.ROUTES,
         *health.ROUTES,
@@ -53,5 +55,5 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_middleware(ShortWay)
-    app.add_middleware(Front, open_backend=open_backend, state=app.state)
+    app.add_middleware(Front, opening=opening)
     return app

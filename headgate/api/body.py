@@ -5,10 +5,14 @@ The usual body is decoded in one pass. Only one that is wrong, or might name a k
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -22,6 +26,13 @@ MAX_NESTED = 1_000
 """So many lists and objects may stand in a body that is looked at slowly; a good one has two."""
 
 MAX_VALUES = 2_000_000
+
+LEAST_DROPPED = 1024 * 1024
+PATIENCE_S = 1.0
+"""Of a body that is refused, twice what one may have is still taken in and dropped, 2 MiB at least, for so long."""
+
+MAX_DEPTH_SHOWN = 10
+"""The place of a mistake is told down to so many steps: deeper down, it is that of what holds it."""
 
 _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
@@ -48,18 +59,38 @@ async def read_body(request: Request, *, most: int) -> bytes:
 
     Raises TooLarge beyond `most` bytes, InvalidInput for another content type or encoding.
     """
-    _check_headers(request, most)
-    parts: list[bytes] = []
-    size = 0
+    stream = request.stream()
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise _too_large(most)
-            parts.append(part)
+        _check_headers(request, most)
+        return await _whole(stream, most)
     except ClientDisconnect:
         raise InvalidInput(FieldError((), "the body was cut off", "incomplete")) from None
+    except (InvalidInput, TooLarge):
+        if "expect" not in request.headers:  # who asks first has sent nothing yet
+            await _let_finish(stream, most)
+        raise
+
+
+async def _whole(stream: AsyncIterator[bytes], most: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in stream:
+        size += len(part)
+        if size > most:
+            raise _too_large(most)
+        parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _let_finish(stream: AsyncIterator[bytes], most: int) -> None:
+    """Take in and drop the rest of a refused body, within bounds: who is cut off while sending reads no answer."""
+    left = 2 * max(most, LEAST_DROPPED)
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(PATIENCE_S):
+            async for part in stream:
+                left -= len(part)
+                if left < 0:
+                    return
 
 
 def parse_ingest(body: bytes) -> Ingest:
@@ -139,17 +170,48 @@ def _has_other_keys(body: bytes, submitted: Ingest) -> bool:
     return body.count(b":") != named and _TEXTS.sub(b"", body).count(b":") != named
 
 
-class _RepeatedKey(ValueError):
-    pass
+@dataclass(frozen=True, slots=True)
+class _Twice:
+    """Stands for an object that names a key twice, until it is known where that object is."""
+
+    key: str
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _RepeatedKey(_plain(key))
-        found[key] = value
-    return found
+class _Objects:
+    """Makes the objects of a body; what is `repeated` was seen, and its place is to be looked for."""
+
+    def __init__(self) -> None:
+        self.repeated = False
+
+    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Twice:
+        made = dict(pairs)
+        if len(made) == len(pairs):
+            return made
+        self.repeated = True
+        return _Twice(_first_repeat(key for key, _ in pairs))
+
+
+def _first_repeat(keys: Iterable[str]) -> str:
+    return next(key for key, times in Counter(keys).items() if times > 1)
+
+
+def _place_of_repeat(value: Any) -> tuple[str | int, ...]:
+    """Where a key stands twice: the outermost such place, which is looked at first."""
+    line: deque[tuple[tuple[str | int, ...], Any]] = deque([((), value)])
+    while line:
+        place, value = line.popleft()
+        if isinstance(value, _Twice):
+            steps = (*place, value.key)[:MAX_DEPTH_SHOWN]
+            return tuple(_plain(step) if isinstance(step, str) else step for step in steps)
+        line.extend(((*place, step), inner) for step, inner in _held_by(value))
+    raise AssertionError("no key stands twice")
+
+
+def _held_by(value: dict[str, Any] | list[Any]) -> Iterator[tuple[str | int, Any]]:
+    """What a list or an object holds that may hold more, by the step that leads there."""
+    steps: Iterable[tuple[str | int, Any]]
+    steps = value.items() if isinstance(value, dict) else enumerate(value)
+    return ((step, inner) for step, inner in steps if isinstance(inner, dict | list | _Twice))
 
 
 def _check_shape(body: bytes) -> None:
@@ -176,12 +238,9 @@ def _no_constant(name: str) -> Any:
 def _load(body: bytes) -> Any:
     """Parse slowly and strictly. Raises InvalidInput for what is not JSON, and for a key that stands twice."""
     _check_shape(body)
+    objects = _Objects()
     try:
-        return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except _RepeatedKey as error:
-        raise InvalidInput(
-            FieldError((str(error),), "this key stands twice: say it once", "duplicate_key")
-        ) from None
+        loaded = json.loads(body.decode(), object_pairs_hook=objects, parse_constant=_no_constant)
     except RecursionError:
         raise InvalidInput(FieldError((), "JSON nested too deeply", "json_invalid")) from None
     except UnicodeDecodeError:
@@ -194,6 +253,10 @@ def _load(body: bytes) -> Any:
     ) as error:  # a constant that JSON does not have, an integer of thousands of digits
         message = f"JSON decode error: {str(error)[:100]}"
         raise InvalidInput(FieldError((), message, "json_invalid")) from None
+    if objects.repeated:
+        message = "this key stands twice: say it once"
+        raise InvalidInput(FieldError(_place_of_repeat(loaded), message, "duplicate_key"))
+    return loaded
 
 
 def _mistakes(value: Any, taken: type[Ingest]) -> list[FieldError]:

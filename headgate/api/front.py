@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
-from typing import cast
 
-from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headgate.api.access import guarded
-from headgate.api.backend import Backend, OpenBackend
+from headgate.api.backend import Backend
+from headgate.api.opening import Opening
 from headgate.api.problems import answer
 from headgate.core.errors import HeadgateError, SourceMisconfigured, Unavailable
-
-_opening = threading.Lock()
 
 
 class Front:
     """Opens on demand: under a lifespan it was opened before; without one (a bare TestClient) it is opened here."""
 
-    def __init__(self, app: ASGIApp, *, open_backend: OpenBackend, state: State) -> None:
+    def __init__(self, app: ASGIApp, *, opening: Opening) -> None:
         self._app = app
-        self._open = open_backend
-        self._state = state
+        self._opening = opening
         self._guarded: tuple[Backend, ASGIApp] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,28 +27,22 @@ class Front:
             await self._app(scope, receive, _in_plain_words(send))
             return
         try:
-            app = self._behind_checks()
+            backend = self._opening.present() or await self._open_late()
         except HeadgateError as error:
             await answer(error, scope["path"])(scope, receive, send)
             return
-        await app(scope, receive, send)
+        await self._behind_checks(backend)(scope, receive, send)
 
-    def _behind_checks(self) -> ASGIApp:
-        backend = self._state._state.get("backend")
-        if backend is None:
-            backend = self._open_late()
-            backend.say(
-                "the store was opened by a request: without a lifespan nothing is dispatched"
-                " (serve with uvicorn, or test with `with TestClient(app)`)"
-            )
-        if self._guarded is None or self._guarded[0] is not backend:
-            self._guarded = (backend, guarded(self._app, backend.access))
-        return self._guarded[1]
+    def _behind_checks(self, backend: Backend) -> ASGIApp:
+        made = self._guarded
+        if made is None or made[0] is not backend:
+            made = self._guarded = (backend, guarded(self._app, backend.access))
+        return made[1]
 
-    def _open_late(self) -> Backend:
+    async def _open_late(self) -> Backend:
         """Open for a request; what is wrong with the configuration is for our log, and not for strangers."""
         try:
-            return opened(self._state, self._open)
+            return await self._opening.late()
         except SourceMisconfigured as error:
             logging.getLogger("headgate").error("%s", error)  # noqa: TRY400 - its words are enough
             raise Unavailable(
@@ -71,14 +60,3 @@ def _in_plain_words(send: Send) -> Send:
         await send(message)
 
     return plain
-
-
-def opened(state: State, open_backend: OpenBackend) -> Backend:
-    """The backend, opened once for all loops and threads."""
-    backend = state._state.get("backend")
-    if backend is None:
-        with _opening:
-            backend = state._state.get("backend")
-            if backend is None:
-                backend = state.backend = open_backend()
-    return cast("Backend", backend)

@@ -44,7 +44,13 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post("", status_code=status.HTTP_202_ACCEPTED, response_model=IngestionOut, **TAKES)
+@router.post(
+    "",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=IngestionOut,
+    summary="Hand in a list of ids, with a source and an idempotency key",
+    **TAKES,
+)
 async def submit(
     request: Request, response: Response, idempotency_key: IdempotencyKey = None
 ) -> IngestionOut:
@@ -62,7 +68,7 @@ async def submit(
     return await _accepted(request, ingestion_id)
 
 
-@router.get("", response_model=IngestionPage, **LISTED)
+@router.get("", response_model=IngestionPage, summary="List ingestions, newest first", **LISTED)
 async def list_ingestions(
     request: Request,
     source: Annotated[str | None, Query(max_length=256)] = None,
@@ -85,13 +91,23 @@ async def list_ingestions(
     )
 
 
-@router.get("/{ingestion_id}", response_model=IngestionOut, **FINDABLE)
+@router.get(
+    "/{ingestion_id}",
+    response_model=IngestionOut,
+    summary="Status, counts and forecast of an ingestion",
+    **FINDABLE,
+)
 async def look(request: Request, ingestion_id: str) -> IngestionOut:
     """Status, counts and forecast of one ingestion."""
     return await _shown(request, await backend_of(request).service.status(ingestion_id))
 
 
-@router.get("/{ingestion_id}/batches", response_model=BatchPage, **FINDABLE)
+@router.get(
+    "/{ingestion_id}/batches",
+    response_model=BatchPage,
+    summary="The batches of an ingestion, with attempts and reasons",
+    **FINDABLE,
+)
 async def batches(
     request: Request, ingestion_id: str, limit: Limit = 100, page: Page = None
 ) -> BatchPage:
@@ -110,7 +126,12 @@ async def batches(
     )
 
 
-@router.post("/{ingestion_id}:cancel", response_model=CancelOut, **CANCELLABLE)
+@router.post(
+    "/{ingestion_id}:cancel",
+    response_model=CancelOut,
+    summary="Begin nothing more for an ingestion",
+    **CANCELLABLE,
+)
 async def cancel(request: Request, ingestion_id: str) -> CancelOut:
     """Begin nothing more for an ingestion. What is in flight may still come in, and is kept."""
     service = backend_of(request).service

@@ -29,7 +29,12 @@ _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
 
 
-@router.get("/{ingestion_id}/records", response_model=RecordPage, **RECORDS)
+@router.get(
+    "/{ingestion_id}/records",
+    response_model=RecordPage,
+    summary="What came of the ids so far, as JSON or NDJSON",
+    **RECORDS,
+)
 async def records(
     request: Request,
     ingestion_id: str,

@@ -175,6 +175,7 @@ class ForecastOut(Shown):
             "backoff",
             "closed",
             "cost",
+            "unserved",
         ]
         | None
     ) = None

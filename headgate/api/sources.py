@@ -27,7 +27,7 @@ from headgate.store.queries.sources import CallView, SourceView
 router = APIRouter(prefix="/v1/sources", tags=["sources"])
 
 
-@router.get("", response_model=SourceList, **LISTED)
+@router.get("", response_model=SourceList, summary="Every source, live", **LISTED)
 async def sources(request: Request) -> SourceList:
     """Every source, live."""
     backend = backend_of(request)
@@ -35,7 +35,12 @@ async def sources(request: Request) -> SourceList:
     return SourceList(sources=[SourceOut(**_shown(backend, view)) for view in views])
 
 
-@router.get("/{name}", response_model=SourceDetail, **FINDABLE)
+@router.get(
+    "/{name}",
+    response_model=SourceDetail,
+    summary="One source, live, with its last 50 calls",
+    **FINDABLE,
+)
 async def source(request: Request, name: str) -> SourceDetail:
     """One source with its last 50 calls, newest first."""
     backend = backend_of(request)

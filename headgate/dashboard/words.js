@@ -127,6 +127,8 @@ function reason(forecast, failure, now) {
       return "A call costs more than a window of the quota holds: it waits until the configuration changes.";
     case "closed":
       return "Its source is closed; it waits, and nothing is lost.";
+    case "unserved":
+      return "Nobody here serves its source: it waits until the configuration names it again.";
     default:
       return "Its next call goes out now.";
   }

@@ -7,6 +7,7 @@ import re
 import httpx2
 import pytest
 
+from headgate.api.access import OPEN_PATHS
 from headgate.bootstrap import make_app
 from tests.api.client import JSON, Api, assert_problem, routes_of
 from tests.api.conftest import Serve
@@ -19,7 +20,6 @@ OPEN = {
     "/healthz",
     "/readyz",
     "/docs",
-    "/docs/oauth2-redirect",
     "/redoc",
     "/openapi.json",
     "/favicon.ico",
@@ -163,6 +163,12 @@ def test_without_keys_everybody_may(still: Api):
     assert still.client.get("/v1/ingestions").status_code == 200
 
 
+def test_every_open_path_leads_somewhere():
+    served = {path for _, path in ROUTES} | {make_app().openapi_url}
+
+    assert served >= OPEN_PATHS == OPEN
+
+
 # -- origins -------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +262,67 @@ def test_a_page_of_our_own_may_submit(still: Api):
     )
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://gate.example.com", "gate.example.com"),
+        ("https://gate.example.com", "gate.example.com:443"),
+        ("http://gate.example.com", "GATE.example.com:80"),
+        ("http://gate.example.com:8080", "gate.example.com:8080"),
+        ("http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+@pytest.mark.parametrize("listed", ["", "gate.example.com,[::1]"])
+def test_a_page_of_our_own_may_submit_through_a_proxy_that_passes_the_name_on(
+    serve: Serve, origin: str, host: str, listed: str
+):
+    api = serve(worker="false", allowed_hosts=listed)
+
+    answer = api.client.post("/ingest", json={"ids": [1]}, headers={"host": host, "origin": origin})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "gate.example.com", "upstream"])
+@pytest.mark.parametrize("told", [{"sec-fetch-site": "same-origin"}, {}])
+def test_a_page_of_our_own_may_submit_through_a_proxy_that_puts_another_name(
+    still: Api, host: str, told: dict[str, str]
+):
+    headers = {"host": host, "origin": "http://gate.example.com:8080", **told}
+
+    assert still.client.post("/ingest", json={"ids": [1]}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "CROSS-SITE", ""])
+def test_with_nothing_configured_a_page_that_its_browser_calls_a_stranger_changes_nothing(
+    still: Api, site: str
+):
+    accepted = still.ingest(1)
+    headers = {"origin": STRANGER, "sec-fetch-site": site}
+
+    for path in sorted(path for method, path in ROUTES if method == "POST"):
+        answer = still.client.post(
+            path.format(ingestion_id=accepted), json={"ids": [2]}, headers=headers
+        )
+
+        assert answer.status_code == 403, path
+    assert still.listed(status="yet_to_start") == [accepted]
+
+
+def test_a_page_of_a_listed_origin_may_submit_though_its_browser_calls_it_a_stranger(
+    listing: Api,
+):
+    headers = {"origin": PAGE, "sec-fetch-site": "cross-site"}
+
+    assert listing.client.post("/ingest", json={"ids": [1]}, headers=headers).status_code == 200
+
+
+def test_a_name_that_is_none_is_not_the_same_as_no_origin(listing: Api):
+    headers = {"origin": "null", "host": ""}
+
+    assert listing.client.post("/ingest", json={"ids": [1]}, headers=headers).status_code == 403
 
 
 def test_who_is_no_page_has_no_origin_and_may_submit(still: Api):

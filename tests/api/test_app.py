@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 import main
 from headgate.bootstrap import make_app
+from headgate.core.errors import SourceMisconfigured
 from tests.api.client import UNLIMITED, Api, assert_problem, client_of, until
 from tests.api.conftest import Environment
 
@@ -71,6 +72,60 @@ def test_the_database_is_for_its_owner_alone(environment: Environment, folder: P
     assert (folder / "new").stat().st_mode & 0o777 == 0o700
 
 
+def store_at(folder: Path, name: str) -> str:
+    return f"sqlite:///{folder}/{name}.db"
+
+
+def test_a_lifespan_opens_what_is_named_then_whatever_a_request_had_opened(
+    bare: Api, environment: Environment, folder: Path
+):
+    early = bare.ingest(1)
+    environment(database_url=store_at(folder, "later"), worker="false")
+
+    with client_of(bare.app) as api:
+        late = api.ingest(2)
+
+        assert api.listed() == [late]
+    environment()
+    assert bare.listed() == [early]
+
+
+def test_a_lifespan_closes_what_a_request_had_opened(
+    bare: Api, environment: Environment, folder: Path
+):
+    bare.ingest(1)
+    assert len(list(folder.glob("*.alive"))) == 1
+    environment(database_url=store_at(folder, "later"), worker="false")
+
+    with client_of(bare.app):
+        present = [file.name.partition(".")[0] for file in folder.glob("*.alive")]
+
+    assert present == ["later"]
+
+
+def test_a_lifespan_dispatches_what_a_request_had_opened_and_accepted(
+    bare: Api, environment: Environment
+):
+    environment(UNLIMITED)
+    accepted = bare.ingest(1, 2, 3, 4)
+
+    with client_of(bare.app) as api:
+        assert api.ended(accepted)["status"] == "completed"
+
+
+def test_a_lifespan_that_cannot_open_what_is_named_leaves_what_a_request_had_opened(
+    bare: Api, environment: Environment, folder: Path
+):
+    accepted = bare.ingest(1)
+    environment(database_url=f"sqlite:///{folder}/headgate.toml/none.db")
+
+    with pytest.raises(SourceMisconfigured), TestClient(bare.app):
+        pass
+
+    environment()
+    assert bare.listed() == [accepted]
+
+
 # -- without a lifespan --------------------------------------------------------------------------------------
 
 
@@ -126,6 +181,44 @@ def test_what_was_accepted_without_a_lifespan_is_done_once_there_is_one(
 
     with client_of(make_app()) as api:
         assert api.ended(accepted)["status"] == "completed"
+
+
+def test_without_a_lifespan_another_database_is_opened_once_it_is_named(
+    bare: Api, environment: Environment, folder: Path
+):
+    first = bare.ingest(1)
+
+    environment(database_url=store_at(folder, "later"))
+    second = bare.ingest(2)
+
+    assert bare.listed() == [second]
+    environment()
+    assert bare.listed() == [first]
+
+
+def test_without_a_lifespan_a_name_counts_from_the_folder_of_now(
+    bare: Api, environment: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    environment(database_url="sqlite:///here.db")
+    first = bare.ingest(1)
+    (folder / "elsewhere").mkdir()
+
+    monkeypatch.chdir(folder / "elsewhere")
+
+    assert bare.client.get(f"/status/{first}").status_code == 404
+    assert (folder / "elsewhere" / "here.db").exists()
+
+
+def test_without_a_lifespan_what_has_no_say_in_it_changes_nothing(
+    bare: Api, monkeypatch: pytest.MonkeyPatch
+):
+    bare.ingest(1)
+    opened = bare.app.state.backend
+
+    monkeypatch.setenv("SOMETHING_ELSE", "1")
+    bare.ingest(2)
+
+    assert bare.app.state.backend is opened
 
 
 @pytest.mark.parametrize("path", ["/status/x", "/v1/ingestions/x"])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
+from typing import Any
 from uuid import UUID
 
+import anyio
 import pytest
 from starlette.testclient import TestClient
 
 from headgate.bootstrap import make_app
 from headgate.core.errors import SourceMisconfigured
-from tests.api.client import JSON, TEXTS, Api, places
+from tests.api.client import JSON, TEXTS, Api, Raw, places
 from tests.api.conftest import Environment, Serve
 from tests.api.wrong import BIGGEST, STRANGE_HEADERS, WRONG, Place, where
 
@@ -223,22 +225,62 @@ def test_a_body_of_just_the_most_bytes_is_taken_and_one_byte_more_is_too_large(s
     assert_too_large(refused.status_code, refused.json())
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_unread(serve: Serve):
+MIB = 1024 * 1024
+
+
+def test_a_body_that_is_too_large_may_be_sent_to_its_end_before_it_is_refused(serve: Serve):
     api = serve(worker="false", max_body_bytes=100)
 
-    request = api.raw("/ingest", b"[", b"]", content_type="application/json", content_length="101")
+    parts = [b" " * 60] * 1_000
+    said = api.raw("/ingest", *parts, content_type="application/json", content_length="60000")
+    chunked = api.raw("/ingest", *parts, content_type="application/json")
 
-    assert request.status_code == 413
-    assert request.asked == 0
+    assert (said.status_code, said.asked) == (413, 1_000)
+    assert (chunked.status_code, chunked.asked) == (413, 1_000)
 
 
-def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(serve: Serve):
+def test_a_body_of_another_kind_may_be_sent_to_its_end_before_it_is_refused(still: Api):
+    request = still.raw("/ingest", *[b" " * 60] * 1_000, content_type="text/plain")
+
+    assert (request.status_code, request.asked) == (422, 1_000)
+
+
+def test_an_endless_body_is_cut_off(serve: Serve):
     api = serve(worker="false", max_body_bytes=100)
 
-    request = api.raw("/ingest", *[b" " * 60] * 1_000, content_type="application/json")
+    request = api.raw("/ingest", *[b" " * MIB] * 1_000, content_type="application/json")
 
     assert request.status_code == 413
-    assert request.asked == 2
+    assert request.asked < 5
+
+
+@pytest.mark.slow
+def test_who_sends_a_refused_body_slowly_is_answered_nonetheless(still: Api):
+    request = Raw("POST", "/ingest", [], {"content_type": "text/plain"})
+
+    async def stalled() -> dict[str, Any]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    request._receive = stalled  # type: ignore[method-assign]
+    still.call(request.send_to, still.app)
+
+    assert request.status_code == 422
+
+
+def test_who_asks_before_sending_too_large_a_body_is_refused_unread(serve: Serve):
+    api = serve(worker="false", max_body_bytes=100)
+
+    request = api.raw(
+        "/ingest",
+        b"[",
+        b"]",
+        content_type="application/json",
+        content_length="101",
+        expect="100-continue",
+    )
+
+    assert (request.status_code, request.asked) == (413, 0)
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "1e3", "9" * 5_000, "１０"])

@@ -135,6 +135,13 @@ def test_every_operation_says_in_words_what_it_does_and_to_which_group_it_belong
     assert wordless == []
 
 
+def test_every_summary_is_said_in_words_and_not_made_of_the_name_of_a_function():
+    summaries = [operation(path, method)["summary"] for path, method in OPERATIONS]
+
+    assert len(set(summaries)) == len(summaries)
+    assert [each for each in summaries if len(each.split()) < 3 or each.istitle()] == []
+
+
 def errors_of(path: str, method: str) -> set[str]:
     """The errors that a client of an operation can run into, by what the operation takes."""
     if path == "/healthz":

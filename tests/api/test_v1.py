@@ -636,6 +636,64 @@ def test_behind_a_pause_it_says_so(serve: Serve):
     assert instant(forecast["starts_at"]) > datetime.now(UTC) + timedelta(minutes=59)
 
 
+def test_behind_a_source_that_nobody_here_serves_it_says_so_and_promises_nothing(
+    environment: Environment,
+):
+    environment(simulated(), worker="false")
+    app = make_app()
+    with client_of(app) as api:
+        accepted = [api.accept(*ids)["ingestion_id"] for ids in ([1, 2, 3, 4], [5])]
+
+    environment("[sources.another]\nquota = []", worker="false")
+    with client_of(app) as api:
+        forecasts = [api.look(each)["forecast"] for each in accepted]
+
+    nothing = {"starts_at": None, "finishes_at": None, "waits_for": "unserved", "quota": None}
+    assert forecasts == [{"position": 0, **nothing}, {"position": 2, **nothing}]
+
+
+def test_a_start_says_which_work_nobody_does(
+    environment: Environment, capsys: pytest.CaptureFixture[str]
+):
+    environment(simulated(), worker="false")
+    with client_of(make_app()) as api:
+        api.accept(1)
+    environment("[sources.another]\nquota = []", worker="false")
+    with client_of(make_app()):
+        said = capsys.readouterr().err
+
+    assert "the source 'simulated' has work left and is not in the configuration" in said
+
+
+def test_once_its_source_is_named_again_it_is_forecast_again(environment: Environment):
+    environment(simulated(), worker="false")
+    with client_of(make_app()) as api:
+        accepted = api.accept(1)["ingestion_id"]
+    environment("[sources.another]\nquota = []", worker="false")
+    with client_of(make_app()) as api:
+        assert api.look(accepted)["forecast"]["waits_for"] == "unserved"
+
+    environment(simulated(), worker="false")
+    with client_of(make_app()) as api:
+        forecast = api.look(accepted)["forecast"]
+
+    assert forecast["waits_for"] is None
+    assert forecast["starts_at"] is not None
+
+
+def test_what_has_ended_is_not_forecast_though_nobody_serves_its_source_any_more(
+    environment: Environment,
+):
+    environment(UNLIMITED)
+    with client_of(make_app()) as api:
+        accepted = api.accept(1)["ingestion_id"]
+        api.ended(accepted)
+
+    environment("[sources.another]\nquota = []", worker="false")
+    with client_of(make_app()) as api:
+        assert api.look(accepted)["forecast"] is None
+
+
 SLOT_S = 0.25
 
 

@@ -98,6 +98,17 @@ _WRONG: dict[str, tuple[bytes, Place]] = {
         ("priority",),
     ),
     "unknown-key-twice": (b'{"ids": [1], "note": 1, "note": 2}', ("note",)),
+    "key-twice-in-an-unknown-key": (b'{"ids": [1], "x": {"a": 1, "a": 2}}', ("x", "a")),
+    "key-twice-further-down": (
+        b'{"ids": [1], "x": [{}, {"b": {"a": 1, "a": 2}}]}',
+        ("x", 1, "b", "a"),
+    ),
+    "key-twice-in-an-id": (b'{"ids": [1, {"a": 1, "a": 2}]}', ("ids", 1, "a")),
+    "key-twice-at-two-depths": (b'{"x": {"a": 1, "a": 2}, "ids": [1], "ids": [2]}', ("ids",)),
+    "key-twice-at-a-great-depth": (
+        b'{"ids": [1], "x": %s{"a": 1, "a": 2}%s}' % (b"[" * 90, b"]" * 90),
+        ("x", *[0] * 9),
+    ),
     "key-of-a-lone-surrogate-twice": (
         b'{"ids": [1], "\\ud800": 1, "\\ud800": 2}',
         ("\\ud800",),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -13,12 +14,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 import urllib.error
 import urllib.request
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -34,7 +36,7 @@ from headgate.core import errors, plan, units
 from headgate.core.lifecycle import MOVES
 from headgate.core.model import Ending, Status
 from headgate.core.quota import MAX_EXACT, Hold, Quota
-from headgate.service import LARGE
+from headgate.service import LARGE, UNSERVED
 from headgate.settings.options import VARIABLES, load
 from headgate.sources import http
 from headgate.store.commands import claim, entries, ledger, rescue
@@ -121,7 +123,7 @@ def test_every_route_has_a_section(route):
     assert f"[`{route}`](#" in API
 
 
-@pytest.mark.parametrize("path", sorted(OPEN_PATHS - {"/docs/oauth2-redirect"}))
+@pytest.mark.parametrize("path", sorted(OPEN_PATHS))
 def test_every_open_path_is_named(path):
     assert path in in_ticks(API) or f"GET {path}" in in_ticks(API)
 
@@ -144,7 +146,7 @@ def test_every_status_and_ending_is_explained(word):
 def test_every_reason_to_wait_is_explained():
     reasons = {*get_args(get_args(schemas.ForecastOut.model_fields["waits_for"].annotation)[0])}
 
-    assert reasons == {"ahead", *Hold}
+    assert reasons == {"ahead", UNSERVED, *Hold}
     assert nothing([reason for reason in reasons if f"| `{reason}` |" not in API])
 
 
@@ -509,32 +511,55 @@ def test_the_first_commands_of_the_readme_answer_as_is_shown(served):
     if shutil.which("curl") is None:
         pytest.skip("there is no curl here: the README's commands were not run")
     trial = README.partition("## Try it\n")[2].partition("\n## ")[0]
-    pairs = re.findall(r"^```sh\n(curl .*?)\n```.*?^```json\n(.*?)^```", trial, re.M | re.S)
-    assert len(pairs) == trial.count("```sh")
+    pairs = re.findall(r"^```sh\n(.*?)^```.*?^```json\n(.*?)^```", trial, re.M | re.S)
+    assert len(pairs) == trial.count("```sh") == 4
 
-    theirs, ours = json.loads(pairs[0][1])["ingestion_id"], ""
-    for command, shown in pairs:
-        said = run_until_as_long(shown, command.replace(theirs, ours), served)
-        assert [shape(json.loads(line)) for line in said] == [
-            shape(json.loads(line)) for line in shown.splitlines()
-        ]
-        ours = ours or json.loads(said[0])["ingestion_id"]
+    with shell() as typed:
+        for commands, shown in pairs:
+            said = typed_until_as_long(
+                shown, commands.replace("http://127.0.0.1:8000", served), typed
+            )
+            assert [shape(json.loads(line)) for line in said] == [
+                shape(json.loads(line)) for line in shown.splitlines()
+            ]
 
 
-def run_until_as_long(shown: str, command: str, address: str) -> list[str]:
-    """What a command prints, once it is as many lines as are shown: records come after a while."""
+Typed = Callable[[str], list[str]]
+"""Types commands as they stand, and waits for all that they print."""
+
+
+@contextmanager
+def shell() -> Iterator[Typed]:
+    """A shell as somebody has it open who follows the README: what one command sets, the next one has."""
+    end = "that was all"
+    process = subprocess.Popen(["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    give_up = threading.Timer(60, process.kill)
+    give_up.start()
+
+    typing, printed = process.stdin, process.stdout
+    assert typing
+    assert printed
+
+    def typed(commands: str) -> list[str]:
+        typing.write(f"{commands}\necho; echo '{end}'\n")
+        typing.flush()
+        said = itertools.takewhile(lambda line: line != f"{end}\n", printed)
+        return [line.rstrip("\n") for line in said if line.strip()]
+
+    try:
+        yield typed
+    finally:
+        give_up.cancel()
+        process.communicate(timeout=20)
+
+
+def typed_until_as_long(shown: str, commands: str, typed: Typed) -> list[str]:
+    """What commands print, once it is as many lines as are shown: records come after a while."""
     deadline = time.monotonic() + 20
-    said: list[str] = []
+    said = typed(commands)
     while len(said) < len(shown.splitlines()) and time.monotonic() < deadline:
-        done = subprocess.run(
-            ["sh", "-c", command.replace("http://127.0.0.1:8000", address)],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
-        said = done.stdout.splitlines()
         time.sleep(0.05)
+        said = typed(commands)
     return said
 
 
@@ -580,7 +605,7 @@ def test_the_procfile_serves_on_the_port_that_it_is_told(tmp_path):
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", ["headgate check", "headgate version", "python test_api.py --help"]
+    "command", ["headgate check", "headgate version", "python3 test_api.py --help"]
 )
 def test_other_commands_of_the_readme_run(command, tmp_path):
     assert command.removesuffix(" --help") in README

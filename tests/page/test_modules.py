@@ -114,3 +114,14 @@ def test_numbers_and_spans_are_said_as_people_say_them(page: Page) -> None:
     said = [page.evaluate(WORDS, [name, given]) for name, given, _ in cases]
 
     assert said == [words for _, _, words in cases]
+
+
+def test_what_nobody_serves_is_said_to_wait_and_promised_nothing(page: Page) -> None:
+    forecast = {"position": 0, "waits_for": "unserved", "starts_ms": None, "finishes_ms": None}
+    waiting = {"ended_ms": None, "cancelled_at": None, "reason": None, "forecast": forecast}
+
+    why, when = page.evaluate(WORDS, ["forecastWords", [waiting, 0]])
+
+    assert "serves its source" in why
+    assert "now" not in why
+    assert when == ""
