@@ -9,7 +9,7 @@ HeadgateError                 .code (stable), .status (HTTP hint), facts as attr
 ├── KeyReused           422   an Idempotency-Key with another body
 ├── TooLarge            413   more bytes or ids than are taken
 ├── Unavailable         503   the store cannot commit now; nothing was stored; try again
-│   └── ClockUnwatched        a newcomer cannot say yet what time it is
+│   └── ClockUnwatched  503   a newcomer cannot say yet what time it is
 ├── SourceMisconfigured       refuses to start
 └── StoreMisused              a bug of ours: a command waited for something else, or broke a constraint
 """
@@ -110,6 +110,8 @@ class Unavailable(HeadgateError):
 
 class ClockUnwatched(Unavailable):
     """This process has yet to see that the database's clock is watched: within seconds."""
+
+    code = "clock_unwatched"
 
 
 class SourceMisconfigured(HeadgateError):

@@ -286,6 +286,9 @@ def test_a_process_without_its_store_lives_and_is_not_ready(still: Api):
 
 
 def test_a_store_that_cannot_be_opened_once_more_for_reading_is_a_503(still: Api, folder: Path):
+    for reader in still.engine._readers:
+        reader.close()
+    still.engine._readers.clear()
     (folder / "headgate.db").rename(folder / "moved.db")
     (folder / "headgate.db").mkdir()
 
