@@ -7,7 +7,9 @@ import ipaddress
 import os
 import random
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -15,10 +17,13 @@ from typing import assert_never
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
+from headgate import __version__
 from headgate.api.app import create_app
 from headgate.api.backend import Access, SourceCard
 from headgate.api.worker_app import create_worker_app
 from headgate.clock import HostClock
+from headgate.core.errors import Unavailable
+from headgate.core.model import WorkerCard
 from headgate.service import Limits, Service
 from headgate.settings import Configuration, ConfiguredSource, Settings, load
 from headgate.sources.base import Source
@@ -26,6 +31,7 @@ from headgate.sources.http import HttpSource
 from headgate.sources.http_options import HttpOptions
 from headgate.sources.simulated import SimulatedOptions, SimulatedSource
 from headgate.store.commands.configure import configure
+from headgate.store.commands.workers import sign_in, sign_off
 from headgate.store.engine import Engine
 from headgate.store.postgres.url import PostgresUrl
 from headgate.store.sqlite.engine import SqliteEngine
@@ -92,8 +98,22 @@ class Gate:
             )
         await self._say_what_nobody_serves()
         if self._configuration.settings.worker:
+            await self._sign_in()
             self._worker.start()
         _settle_garbage_collector()
+
+    async def _sign_in(self) -> None:
+        """Be listed among the workers; those that are known to be dead are no longer."""
+        card = WorkerCard(
+            self._engine.worker,
+            socket.gethostname(),
+            os.getpid(),
+            __version__,
+            tuple(source.spec.name for source in _called(self._configuration)),
+        )
+        listed = [view.card.worker for view, _ in await self.service.workers()]
+        dead = [worker for worker in listed if self._engine.known_dead(worker)]
+        await self._engine.run(sign_in, card, dead=dead)
 
     async def _say_what_nobody_serves(self) -> None:
         """Work of a source that the file no longer names is kept, and nobody does it."""
@@ -111,6 +131,8 @@ class Gate:
     async def stop(self) -> None:
         """Begin no new call, let running ones finish, and close the store."""
         await self._worker.stop()
+        with suppress(Unavailable):
+            await self._engine.run(sign_off, self._engine.worker)
         await self._engine.close()
 
 

@@ -28,16 +28,21 @@ from headgate.store.queries import listing
 from headgate.store.queries import records as records_query
 from headgate.store.queries import sources as sources_query
 from headgate.store.queries import status as status_query
+from headgate.store.queries import workers as workers_query
 from headgate.store.queries.begun import BegunView
 from headgate.store.queries.forecast import Outlook
 from headgate.store.queries.records import RecordView
 from headgate.store.queries.sources import CallView, SourceView
 from headgate.store.queries.status import BatchView, IngestionView
+from headgate.store.queries.workers import WorkerView
 
 LARGE = 5_000
 """From so many ids on, a list is prepared on a thread, so that it holds nobody else up."""
 
 DEFAULT_CLIENT = "default"
+
+SILENT = 10
+"""A worker that has given no sign of life so many times over is taken to be lost."""
 
 UNSERVED = "unserved"
 """What an ingestion waits for whose source this process does not serve."""
@@ -163,6 +168,18 @@ class Service:
     ) -> list[CallView]:
         """The newest calls of a source, newest first; only the client's own ingestions are named."""
         return await self._engine.read(sources_query.calls, name, client=client, most=most)
+
+    async def workers(self) -> list[tuple[WorkerView, bool]]:
+        """Every worker that has signed in, and whether it is still there as far as anybody can tell."""
+        return [
+            (view, self._is_there(view)) for view in await self._engine.read(workers_query.workers)
+        ]
+
+    def _is_there(self, view: WorkerView) -> bool:
+        if self._engine.known_dead(view.card.worker):
+            return False
+        every_us = self._engine.heard_every_us
+        return every_us is None or view.silent_us < SILENT * every_us
 
     async def ready(self) -> None:
         """Return if the store answers. Raises Unavailable."""

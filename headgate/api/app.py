@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from headgate import __version__
-from headgate.api import health, ingestions, page, records, seed, sources
+from headgate.api import health, ingestions, page, records, seed, sources, workers
 from headgate.api.backend import OpenBackend
 from headgate.api.docs import describe
 from headgate.api.front import Front
@@ -48,7 +48,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
         *health.ROUTES,
         *page.ROUTES,
     ]  # the hot ones are found first
-    for router in (ingestions.router, records.router, sources.router):
+    for router in (ingestions.router, records.router, sources.router, workers.router):
         app.include_router(router)
     describe(app)
     app.add_exception_handler(HeadgateError, on_error)

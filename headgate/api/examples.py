@@ -103,3 +103,15 @@ PROBLEM: dict[str, Any] = {
         {"pointer": "/ids/1", "detail": "Input should be a valid integer", "code": "value_error"}
     ],
 }
+
+WORKER = {
+    "worker": "5f0c3c1e9d1b4a52a0c2d6b7f1e8a934",
+    "state": "working",
+    "host": "gate-1",
+    "pid": 4711,
+    "version": "0.1.0",
+    "sources": ["catalog"],
+    "holds": 1,
+    "started_at": "2026-11-24T23:38:59.175549Z",
+    "seen_at": "2026-11-24T23:39:04.218190Z",
+}

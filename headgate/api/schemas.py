@@ -304,6 +304,27 @@ class SourceOut(Shown):
     now: str
 
 
+class WorkerOut(Shown):
+    worker: str
+    state: Literal["working", "lost"] = Field(
+        description="lost: it was killed, or nothing was heard of it; what it held is taken back."
+    )
+    host: str
+    pid: int
+    version: str
+    sources: list[str] = Field(description="Those that it calls.")
+    holds: int = Field(description="Batches that it has claimed and not settled.")
+    started_at: str
+    seen_at: str = Field(
+        description="On SQLite when it started: there it is known without a sign of life."
+    )
+
+
+class WorkerList(Shown):
+    model_config = _example({"workers": [examples.WORKER]})
+    workers: list[WorkerOut]
+
+
 class SourceList(Shown):
     model_config = _example({"sources": [examples.SOURCE]})
     sources: list[SourceOut]

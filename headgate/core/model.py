@@ -124,6 +124,17 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerCard:
+    """A process that calls sources, as it introduces itself."""
+
+    worker: str
+    host: str
+    pid: int
+    version: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RecordDraft:
     """What a call came to for one id: its position in the list, how it ended, and the record's own bytes."""
 

@@ -169,6 +169,10 @@ class Engine(Protocol):
     async def attend(self) -> None:
         """Watch what is outside, until cancelled: other processes' commits become hints, a shared clock is watched."""
 
+    @property
+    def heard_every_us(self) -> int | None:
+        """How often a live worker gives a sign of life; None where it is known without."""
+
     def known_dead(self, worker: WorkerId) -> bool:
         """Whether a worker is dead for sure; False where that cannot be told, and its lease has to run out."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -1155,3 +1156,28 @@ def test_nothing_of_a_source_s_headers_or_address_is_shown(serve: Serve, monkeyp
 
     assert "s3cr3t" not in shown
     assert "inside.example.com" not in shown
+
+
+def test_workers_are_listed_while_they_work(running: Api):
+    (worker,) = ok(running.client.get("/v1/workers"))["workers"]
+
+    assert worker["state"] == "working"
+    assert worker["pid"] == os.getpid()
+    assert worker["sources"] == [
+        source["name"] for source in ok(running.client.get("/v1/sources"))["sources"]
+    ]
+
+
+def test_a_process_that_calls_nothing_is_no_worker(environment: Environment):
+    environment(UNLIMITED, worker="false")
+    with client_of(make_app()) as api:
+        assert ok(api.client.get("/v1/workers")) == {"workers": []}
+
+
+def test_a_worker_that_has_stopped_is_no_longer_listed(environment: Environment):
+    environment(UNLIMITED)
+    with client_of(make_app()):
+        pass
+    environment(UNLIMITED, worker="false")
+    with client_of(make_app()) as api:
+        assert ok(api.client.get("/v1/workers")) == {"workers": []}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from headgate.store.commands.ledger import touch_clock
-from headgate.store.engine import Door, Transaction, through
+from headgate.store.commands.workers import seen
+from headgate.store.engine import Door, Transaction, WorkerId, through
 
 
 @through(Door.LEASES)
-async def beat(tx: Transaction) -> bool:
-    """Look at the clock and touch it; returns whether this process is trusted with the time."""
-    return await touch_clock(tx)
+async def beat(tx: Transaction, worker: WorkerId) -> bool:
+    """Look at the clock, touch it and say that one is there; returns whether this process is trusted with the time."""
+    trusted = await touch_clock(tx)
+    await seen(tx, worker, (await tx.reading()).wall_us)
+    return trusted

@@ -135,6 +135,10 @@ class PostgresEngine:
                         raise StoreMisused("a query wrote") from error
         raise AssertionError("the last attempt raises")
 
+    @property
+    def heard_every_us(self) -> int | None:
+        return int(BEAT_S * 1_000_000)
+
     def known_dead(self, worker: WorkerId) -> bool:
         """Never: on another machine nobody can tell a dead process from a slow one. Its leases run out."""
         return False
@@ -159,7 +163,7 @@ class PostgresEngine:
         while True:
             trusted = False
             try:
-                trusted = await self.run(beat)
+                trusted = await self.run(beat, self.worker)
             except Unavailable:
                 pass  # whoever asks for something is told; the next beat tries again
             except Exception as error:

@@ -119,6 +119,10 @@ class SqliteEngine:
                 if connection.in_transaction:
                     connection.execute("rollback")
 
+    @property
+    def heard_every_us(self) -> int | None:
+        return None
+
     def known_dead(self, worker: WorkerId) -> bool:
         return self.presence.known_dead(worker)
 

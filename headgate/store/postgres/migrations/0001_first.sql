@@ -149,3 +149,13 @@ create table record (
   ended_at bigint not null,            -- wall time
   primary key (seq, position)
 );
+
+create table worker (
+  worker text primary key,
+  host text not null,
+  pid bigint not null,
+  version text not null,
+  sources text not null,               -- JSON array: those that it calls
+  started_at bigint not null,         -- wall time, as seen_at
+  seen_at bigint not null             -- its last sign of life, where processes give one
+);

@@ -149,3 +149,13 @@ create table record (
   ended_at integer not null,           -- wall time
   primary key (seq, position)
 ) without rowid;
+
+create table worker (
+  worker text primary key,
+  host text not null,
+  pid integer not null,
+  version text not null,
+  sources text not null,               -- JSON array: those that it calls
+  started_at integer not null,         -- wall time, as seen_at
+  seen_at integer not null             -- its last sign of life, where processes give one
+) without rowid;

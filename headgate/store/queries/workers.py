@@ -1,0 +1,41 @@
+"""Who calls sources, and how many batches each holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from headgate.core.model import WorkerCard
+from headgate.store.engine import Transaction
+from headgate.store.statements import beside
+
+SQL = beside(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker. Instants are wall time; `silent_us` is how long ago it gave its last sign of life."""
+
+    card: WorkerCard
+    started_at: int
+    seen_at: int
+    silent_us: int
+    holds: int
+
+
+async def workers(tx: Transaction) -> list[WorkerView]:
+    """Every worker that has signed in and not signed off, the oldest first."""
+    wall = (await tx.reading()).wall_us
+    return [
+        WorkerView(
+            WorkerCard(worker, host, pid, version, tuple(msgspec.json.decode(sources))),
+            started_at,
+            seen_at,
+            max(0, wall - seen_at),
+            holds,
+        )
+        for worker, host, pid, version, sources, started_at, seen_at, holds in await tx.all(
+            SQL.workers
+        )
+    ]
