@@ -3,9 +3,9 @@ select seq, ingestion_id, source, priority, size, id_count, batch_count, next_ba
        fetched, missing, failed, cancelled, accepted_at, ended_at, cancelled_at
 from ingestion
 where client = ?1 and seq < ?2
-  and (?3 is null or source = ?3)
-  and (?4 is null or priority = ?4)
-  and (?5 is null or ?5 = case
+  and (cast(?3 as text) is null or source = ?3)
+  and (cast(?4 as bigint) is null or priority = ?4)
+  and (cast(?5 as text) is null or ?5 = case
     when ended_at is null and begun = 0 then 'yet_to_start'
     when ended_at is null then 'triggered'
     when cancelled_at is not null or cancelled > 0 then 'cancelled'
