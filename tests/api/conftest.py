@@ -15,9 +15,15 @@ from starlette.testclient import TestClient
 from headgate.bootstrap import make_app
 from tests.api.client import UNLIMITED, Api, client_of, until
 from tests.api.odd_source import OddSource, served
+from tests.postgres import create_database, postgres_server, run_sql
+
+__all__ = ["postgres_server"]
 
 Serve = Callable[..., Api]
 Environment = Callable[..., None]
+
+on_a_file = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For a test that looks at the file itself."""
 
 _IN_MEMORY = Path("/dev/shm")
 
@@ -32,8 +38,26 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(made)
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
+def database_url(request: pytest.FixtureRequest, folder: Path) -> str:
+    """A database that is as good as new, on each engine; on PostgreSQL in the long run."""
+    if request.param == "sqlite":
+        return f"sqlite:///{folder}/headgate.db"
+    url: str = request.getfixturevalue("_database")
+    tables = run_sql(url, "select tablename from pg_tables where schemaname = 'public'")
+    for (table,) in tables:
+        if table != "schema_version":
+            run_sql(url, f"truncate {table} restart identity")
+    return url
+
+
+@pytest.fixture(scope="session")
+def _database(postgres_server: str) -> str:
+    return create_database(postgres_server, f"api_{os.getpid()}")
+
+
 @pytest.fixture
-def environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+def environment(folder: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Environment:
     """Set the options of the process to come, and the text of its headgate.toml; nothing else is set."""
     for name in os.environ:
         if name.startswith("HEADGATE_") or name in {"DATABASE_URL", "PORT"}:
@@ -42,7 +66,7 @@ def environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
 
     def put(toml: str = "", **options: object) -> None:
         (folder / "headgate.toml").write_text(toml, encoding="utf-8")
-        for name, value in {"database_url": f"sqlite:///{folder}/headgate.db", **options}.items():
+        for name, value in {"database_url": database_url, **options}.items():
             monkeypatch.setenv(f"HEADGATE_{name.upper()}", str(value))
 
     put()

@@ -14,7 +14,7 @@ import main
 from headgate.bootstrap import make_app
 from headgate.core.errors import SourceMisconfigured
 from tests.api.client import UNLIMITED, Api, assert_problem, client_of, until
-from tests.api.conftest import Environment
+from tests.api.conftest import Environment, on_a_file
 
 ROOT = Path(main.__file__).parent
 
@@ -24,6 +24,7 @@ WHY = "without a lifespan nothing is dispatched"
 # -- with a lifespan -----------------------------------------------------------------------------------------
 
 
+@on_a_file
 def test_main_app_works_with_a_test_client(environment: Environment, folder: Path):
     environment(UNLIMITED)
 
@@ -90,6 +91,7 @@ def test_a_lifespan_opens_what_is_named_then_whatever_a_request_had_opened(
     assert bare.listed() == [early]
 
 
+@on_a_file
 def test_a_lifespan_closes_what_a_request_had_opened(
     bare: Api, environment: Environment, folder: Path
 ):

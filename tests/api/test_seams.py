@@ -19,6 +19,12 @@ OTHER = "somebody-else"
 OF_AN_INGESTION = [each for each in routes_of(make_app()) if "{ingestion_id}" in each[1]]
 
 
+@pytest.fixture
+def database_url(folder: Path) -> str:
+    """A file, which can be filled up, moved away and taken to pieces."""
+    return f"sqlite:///{folder}/headgate.db"
+
+
 # -- somebody else's -----------------------------------------------------------------------------------------
 
 

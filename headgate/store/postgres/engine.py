@@ -154,7 +154,7 @@ class PostgresEngine:
         here = asyncio.get_running_loop()
         if running := [each for each in self._running if each.get_loop() is here]:
             await asyncio.wait(running)
-        if self._hints is not None:
+        if self._hints is not None and self._pools.at_home:
             await self._hints.finish()
         await self._pools.close()
 
@@ -194,6 +194,7 @@ class PostgresEngine:
                     await connection.execute("commit")
                     self._failpoint(f"after_commit.{name}")
                 self._tell(tx)
+                await self._hint(set(tx.woken))
                 return result
         raise AssertionError("the last attempt raises")
 
@@ -221,13 +222,19 @@ class PostgresEngine:
         """After the commit: what was believed of the clock, hints, facts."""
         for reading, offset in tx.believed:
             self._time.watch.believe(reading, offset)
-        sources = set(tx.woken)
-        for source in sources:
+        for source in set(tx.woken):
             self.wakes.wake(source)
-        if self._hints is not None:
-            self._hints.tell(sources)
         for fact in tx.facts:
             self._observe(fact)
+
+    async def _hint(self, sources: set[str]) -> None:
+        """To other processes: gathered for a moment, or at once in a loop that may end in a moment."""
+        if self._hints is None or not sources:
+            return
+        if self._pools.at_home:
+            self._hints.tell(sources)
+        else:
+            await self._hints.tell_now(sources)
 
     async def _migrate(self) -> None:
         """Once, before the first command: also where nobody has opened the engine."""

@@ -44,6 +44,12 @@ class Hints:
         if self._untold and (self._telling is None or self._telling.done()):
             self._telling = asyncio.create_task(self._tell_soon())
 
+    async def tell_now(self, sources: set[str]) -> None:
+        """Tell the other processes before this returns; what cannot be told is lost."""
+        names = sorted(sources)
+        for start in range(0, len(names), AT_ONCE):
+            await self._tell(names[start : start + AT_ONCE])
+
     async def listen(self) -> None:
         """Hear from other processes, for ever; a lost connection is made again."""
         while True:
@@ -61,10 +67,13 @@ class Hints:
         while self._untold:
             names = sorted(self._untold)[:AT_ONCE]
             self._untold -= set(names)
-            with contextlib.suppress(*GONE, asyncpg.PostgresError):
-                async with self._pools.connection(Door.LEASES) as connection:
-                    payload = "\n".join([self._sender, *names])
-                    await connection.execute("select pg_notify($1, $2)", CHANNEL, payload)
+            await self._tell(names)
+
+    async def _tell(self, names: list[str]) -> None:
+        payload = "\n".join([self._sender, *names])
+        with contextlib.suppress(*GONE, asyncpg.PostgresError):
+            async with self._pools.connection(Door.LEASES) as connection:
+                await connection.execute("select pg_notify($1, $2)", CHANNEL, payload)
 
     async def _listen_until_lost(self) -> None:
         lost = asyncio.Event()
