@@ -61,7 +61,13 @@ def _database(postgres_server: str) -> str:
 @pytest.fixture
 async def postgres_database(_database: str) -> str:
     """A database that is as good as new."""
-    connection = await asyncpg.connect(_database)
+    await as_good_as_new(_database)
+    return _database
+
+
+async def as_good_as_new(url: str) -> None:
+    """Bring the tables up to date, and empty them."""
+    connection = await asyncpg.connect(url)
     try:
         await migrate(connection, lambda _: None)
         tables = await connection.fetch(
@@ -71,7 +77,6 @@ async def postgres_database(_database: str) -> str:
         await connection.execute(f"truncate {names} restart identity")
     finally:
         await connection.close()
-    return _database
 
 
 class FakeTime:

@@ -6,10 +6,11 @@ Hypothesis chooses what happens, and when it finds a history that goes wrong, it
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,13 +32,18 @@ from headgate.core.outcome import (
 from headgate.core.quota import Hold, Wait, Window
 from headgate.store.commands.claim import Claims, Idle
 from headgate.store.commands.settle import Lost
+from headgate.store.engine import Engine
+from headgate.store.postgres.engine import PostgresEngine
+from headgate.store.postgres.url import parse_postgres_url
 from headgate.store.queries.now import now_of
 from headgate.store.sqlite.engine import SqliteEngine
 from tests.contract.store import model as plain
 from tests.contract.store.agree import assert_rows_agree
 from tests.contract.store.bench import Bench, policy, shared, source
+from tests.contract.store.conftest import FakeTime, as_good_as_new
 from tests.contract.store.test_lifecycle import Reader
 from tests.fakes import SECOND, FakeClock
+from tests.postgres import create_database
 
 T = TypeVar("T")
 
@@ -100,13 +106,15 @@ class Gate(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(dir=SHM if SHM.is_dir() else None)
         self.clock = FakeClock()
         self.facts: list[Fact] = []
-        self.engine = SqliteEngine(
-            Path(self.folder.name) / "headgate.db", clock=self.clock, observe=self.facts.append
-        )
+        self.engine = self.open_engine()
         self.bench = Bench(self.engine, self.clock, self.facts)
         self.reader = Reader(self.bench)
         self.boots = 0
         self.on_the_way: list[tuple[Claim, dict[str, Any]]] = []
+
+    def open_engine(self) -> Engine:
+        file = Path(self.folder.name) / "headgate.db"
+        return SqliteEngine(file, clock=self.clock, observe=self.facts.append)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(coroutine)
@@ -497,6 +505,28 @@ QUICK = settings(
 )
 
 
+class GateOnPostgres(Gate):
+    """The same on PostgreSQL: each history on a database that is as good as new."""
+
+    database: ClassVar[str]
+
+    def open_engine(self) -> Engine:
+        self.run(as_good_as_new(self.database))
+        engine = PostgresEngine(
+            parse_postgres_url(self.database),
+            clock=self.clock,
+            observe=self.facts.append,
+            time=FakeTime(self.clock),
+        )
+        self.run(engine.open())
+        return engine
+
+
+@pytest.fixture(scope="module")
+def machine_database(postgres_server: str) -> None:
+    GateOnPostgres.database = create_database(postgres_server, f"machine_{os.getpid()}")
+
+
 @pytest.mark.slow
 class TestGate(Gate.TestCase):  # type: ignore[misc, valid-type]  # made at run time
     settings = QUICK
@@ -505,3 +535,15 @@ class TestGate(Gate.TestCase):  # type: ignore[misc, valid-type]  # made at run 
 @pytest.mark.long
 class TestGateAtLength(Gate.TestCase):  # type: ignore[misc, valid-type]
     settings = settings(QUICK, max_examples=3_000, stateful_step_count=80, derandomize=False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("machine_database")
+class TestGateOnPostgres(GateOnPostgres.TestCase):  # type: ignore[misc, valid-type]
+    settings = settings(QUICK, max_examples=15)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("machine_database")
+class TestGateOnPostgresAtLength(GateOnPostgres.TestCase):  # type: ignore[misc, valid-type]
+    settings = settings(QUICK, max_examples=300, stateful_step_count=80, derandomize=False)
