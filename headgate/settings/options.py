@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -164,7 +164,7 @@ def _read(
     file = _read_file(by_flag.get("config", by_variable.get("config")), cwd, note)
     layers = [_from_file(file, note), by_variable, by_flag]
     settings = _layered(layers, references, note).model_copy(update={"config": file.path})
-    sources = described(file.tables, references)
+    sources = described(file.tables, replace(references, read=settings.worker))
     for mistake in sources.mistakes:
         note(file.place(mistake.keys), mistake.what)
     _check_called(settings.worker_sources, sources, file, layers, note)

@@ -102,6 +102,8 @@ class References:
 
     environ: Mapping[str, str] = field(repr=False)
     cwd: Path
+    read: bool = True
+    """False: this process calls no source, and needs no secret of theirs."""
 
     def filled(self, text: str) -> str:
         """Put in what the references stand for. Raises ValueError, which names the variable or file, never a value."""
@@ -111,6 +113,8 @@ class References:
         kind, name = reference[1], reference[2]
         if kind is None:
             raise ValueError("has a ${ that begins neither ${env:NAME} nor ${file:/path}")
+        if not self.read:
+            return "unread"
         return self._from_environ(name) if kind == "env" else self._from_file(name)
 
     def _from_environ(self, name: str) -> str:

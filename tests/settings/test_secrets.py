@@ -122,3 +122,26 @@ def test_no_secret_is_in_any_mistake_or_its_traceback(read):
 
     assert len(refused.value.mistakes) >= 8
     assert SECRET not in "".join(traceback.format_exception(refused.value))
+
+
+NEEDS_A_TOKEN = """
+[sources.catalog]
+type = "http"
+url = "https://api.example.com/items{?ids}"
+quota = []
+headers = { authorization = "Bearer ${file:/run/secrets/token}", key = "${env:KEY}" }
+"""
+
+
+def test_a_process_that_calls_no_source_reads_none_of_their_secrets(read):
+    assert len(read(NEEDS_A_TOKEN, worker=False).sources) == 1
+
+
+def test_a_process_that_calls_sources_needs_their_secrets(mistakes):
+    assert len(mistakes(NEEDS_A_TOKEN)) == 2
+
+
+def test_without_reading_secrets_a_reference_that_is_none_is_still_a_mistake(mistakes):
+    (mistake,) = mistakes(NEEDS_A_TOKEN.replace("${env:KEY}", "${KEY}"), worker=False)
+
+    assert "${env:NAME}" in mistake
