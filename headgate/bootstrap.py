@@ -233,6 +233,13 @@ async def bring_up_to_date(configuration: Configuration) -> None:
         await engine.close()
 
 
+async def move_over(file: Path, url: PostgresUrl, say: Callable[[str], None]) -> None:
+    """Move a file to PostgreSQL. Raises NotMoved, or Unavailable if the database is lost on the way."""
+    from headgate.store.move import move  # here, so that whoever has a file loads no driver
+
+    await move(file, url, clock=HostClock(), say=say, failpoint=failpoint(os.environ))
+
+
 def failpoint(environ: Mapping[str, str]) -> Callable[[str], None]:
     """`HEADGATE_FAILPOINT=name` or `name:3`, for tests: the process ends there, as by a power cut, the third time."""
     name, _, nth = environ.get("HEADGATE_FAILPOINT", "").partition(":")

@@ -1,4 +1,4 @@
-"""`headgate serve | worker | migrate | check | version`."""
+"""`headgate serve | worker | migrate | move | check | version`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from headgate import __version__
 from headgate.bootstrap import bring_up_to_date
+from headgate.cli import move as moving
 from headgate.cli import serve as serving
 from headgate.core.errors import SourceMisconfigured
 from headgate.settings import load
@@ -70,6 +71,9 @@ def migrate(config: Config = None) -> None:
     """Bring the tables of the database up to date; every start does so, too."""
     asyncio.run(bring_up_to_date(load(os.environ, flags=_given(config=config))))
     typer.echo("the tables are up to date")
+
+
+app.command()(moving.move)
 
 
 @app.command()
