@@ -33,7 +33,7 @@ from headgate.store.postgres.errors import AGAIN, GONE, for_caller
 from headgate.store.postgres.gathering import Gathering
 from headgate.store.postgres.hints import Hints
 from headgate.store.postgres.pools import Pools
-from headgate.store.postgres.schema import migrate
+from headgate.store.postgres.schema import check, migrate
 from headgate.store.postgres.time import DatabaseTime
 from headgate.store.postgres.transaction import (
     PostgresTransaction,
@@ -241,6 +241,7 @@ class PostgresEngine:
         async for attempt in self._attempts():
             with attempt:
                 async with self._pools.connection(Door.API) as connection:
+                    await check(connection)
                     await migrate(connection, self._failpoint)
                 self._migrated = True
                 return

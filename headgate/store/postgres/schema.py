@@ -10,6 +10,8 @@ from headgate.core.errors import SourceMisconfigured
 from headgate.store.engine import Failpoint
 from headgate.store.migrations import numbered
 
+OLDEST = 14
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _VERSIONS = "create table if not exists schema_version (number bigint primary key, applied_at bigint not null)"
@@ -38,6 +40,19 @@ async def migrate(connection: asyncpg.Connection, failpoint: Failpoint) -> list[
             " update Headgate, or name another database in HEADGATE_DATABASE_URL"
         )
     return done
+
+
+async def check(connection: asyncpg.Connection) -> None:
+    """Raises SourceMisconfigured for a database on which the promises cannot be kept."""
+    if connection.get_server_version().major < OLDEST:
+        raise SourceMisconfigured(
+            f"PostgreSQL {connection.get_server_version().major} is too old: {OLDEST} or newer is needed"
+        )
+    if await connection.fetchval("show synchronous_commit") == "off":
+        raise SourceMisconfigured(
+            "synchronous_commit is off: what was accepted could be lost, and a quota exceeded; turn it on for this"
+            " role (alter role ... set synchronous_commit = on)"
+        )
 
 
 async def _applied(connection: asyncpg.Connection) -> set[int]:

@@ -43,11 +43,15 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", pytest.param("pooled", marks=pytest.mark.long)])
 def new_engine(request: pytest.FixtureRequest, clock: FakeClock) -> OpenEngine:
-    """Open an engine of this kind on the test's own database."""
-    if request.param == "postgres":
-        url = parse_postgres_url(request.getfixturevalue("postgres_database"))
+    """Open an engine of this kind on the test's own database.
+
+    `pooled`: PostgreSQL with nothing that a pooler in transaction mode lacks: no LISTEN, no prepared statements.
+    """
+    if request.param != "sqlite":
+        profile = "?pooler=transaction" if request.param == "pooled" else ""
+        url = parse_postgres_url(request.getfixturevalue("postgres_database") + profile)
         return partial(PostgresEngine, url, clock=clock, time=FakeTime(clock))
     folder: Path = request.getfixturevalue("folder")
     return partial(SqliteEngine, folder / "headgate.db", clock=clock)

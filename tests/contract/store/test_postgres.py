@@ -1,0 +1,213 @@
+"""What the PostgreSQL engine promises beyond the contract: lost connections, several that start at once, hints."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+import pytest
+
+from headgate.core.errors import SourceMisconfigured, Unavailable
+from headgate.store.engine import Transaction
+from headgate.store.migrations import numbered
+from headgate.store.postgres.engine import PostgresEngine
+from headgate.store.postgres.schema import MIGRATIONS
+from headgate.store.postgres.url import parse_postgres_url
+from tests.contract.store.bench import Bench, change, select, source
+from tests.contract.store.conftest import FakeTime, OpenEngine
+from tests.contract.store.test_engine import Outside, write, written
+from tests.fakes import FakeClock
+from tests.postgres import create_database
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def new_engine(postgres_database: str, clock: FakeClock) -> OpenEngine:
+    """Here it is PostgreSQL and nothing else."""
+    url = parse_postgres_url(postgres_database)
+    return partial(PostgresEngine, url, clock=clock, time=FakeTime(clock))
+
+
+async def cut(tx: Transaction) -> None:
+    """As if the connection had been lost just now."""
+    await select(tx, "select pg_terminate_backend(pg_backend_pid())")
+
+
+async def test_a_command_whose_connection_is_lost_runs_again(bench: Bench) -> None:
+    tries = []
+
+    async def loses_it_once(tx: Transaction) -> str:
+        tries.append(1)
+        await write(tx, "a")
+        if len(tries) == 1:
+            await cut(tx)
+        return "done"
+
+    assert await bench.engine.run(loses_it_once) == "done"
+    assert await written(bench) == ["a"]
+    assert len(tries) == 2
+    assert len(bench.facts) == 1
+
+
+async def test_a_query_whose_connection_is_lost_runs_again(bench: Bench) -> None:
+    tries = []
+
+    async def loses_it_once(tx: Transaction) -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            await cut(tx)
+        return len(await select(tx, "select 1"))
+
+    assert await bench.engine.read(loses_it_once) == 1
+
+
+async def test_a_submission_whose_commit_was_not_heard_of_is_stored_once(
+    open_engine: OpenEngine, clock: FakeClock
+) -> None:
+    lost: list[str] = []
+
+    def lose_the_answer(name: str) -> None:
+        if name.startswith("after_commit.accept") and not lost:
+            lost.append(name)
+            raise ConnectionResetError
+
+    engine = open_engine(failpoint=lose_the_answer)
+    await engine.open()
+    bench = Bench(engine, clock, [])
+    await bench.configure(source())
+    ingestion = await bench.submit(1, 2, 3)
+
+    assert lost
+    assert await bench.rows("select ingestion_id from ingestion") == [(ingestion,)]
+    assert await bench.claimed_ids() == [1, 2, 3]
+
+
+async def test_a_claim_whose_commit_was_not_heard_of_does_not_hold_its_slot_for_ever(
+    open_engine: OpenEngine, clock: FakeClock
+) -> None:
+    lost: list[str] = []
+
+    def lose_the_answer(name: str) -> None:
+        if name == "after_commit.claim" and not lost:
+            lost.append(name)
+            raise ConnectionResetError
+
+    engine = open_engine(failpoint=lose_the_answer)
+    await engine.open()
+    bench = Bench(engine, clock, [])
+    await bench.configure(source(batch_size=1, concurrency=2))
+    await bench.submit(1, 2)
+    second = await bench.claim()
+    clock.advance(20_000_000)
+    await bench.rescue(dead=False)
+    clock.advance(10_000_000)
+
+    assert [value for _, value in second.ids] == [2], "the first is out, and nobody knows of it"
+    assert await bench.claimed_ids() == [1]
+
+
+async def test_whoever_stands_still_in_a_transaction_keeps_no_lock(
+    bench: Bench, other: Bench
+) -> None:
+    """As a process that is stopped: after a second the server ends its session."""
+    tries = []
+
+    async def stands_still_once(tx: Transaction) -> None:
+        tries.append(1)
+        await write(tx, "a")
+        if len(tries) == 1:
+            time.sleep(1.5)
+        await change(tx, "update ticket set cost = 2")
+
+    await bench.engine.run(stands_still_once)
+
+    assert len(tries) == 2
+    assert await written(other) == ["a"]
+
+
+async def test_conflicts_are_settled_by_running_again(bench: Bench, other: Bench) -> None:
+    """Two that lock two rows in two orders: one of them is the victim, and runs again."""
+    for name in ("a", "b"):
+        await bench.engine.run(write, name)
+
+    async def lock_both(tx: Transaction, first: str, second: str) -> None:
+        for name in (first, second):
+            await change(tx, "update ticket set cost = cost + 1 where source = ?1", name)
+            await select(tx, "select pg_sleep(0.2)")
+
+    await asyncio.gather(
+        bench.engine.run(lock_both, "a", "b"), other.engine.run(lock_both, "b", "a")
+    )
+
+    assert await bench.rows("select cost from ticket") == [(3,), (3,)]
+
+
+async def test_a_commit_of_another_process_is_a_hint(bench: Bench, other: Bench) -> None:
+    await bench.configure(source())
+    await other.configure(source())
+    assert isinstance(bench.engine, PostgresEngine)
+    attending = asyncio.create_task(bench.engine.attend())
+    await asyncio.sleep(0.5)
+    await bench.engine.wakes.next("catalog", timeout_us=1_000)
+    began = time.monotonic()
+    waiting = asyncio.create_task(bench.engine.wakes.next("catalog", timeout_us=10_000_000))
+    await other.submit(1)
+    await waiting
+    attending.cancel()
+
+    assert time.monotonic() - began < 5
+
+
+async def test_a_database_that_cannot_be_reached_makes_commands_unavailable(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headgate.store.postgres.engine.PATIENCE_S", 0.2)
+    engine = PostgresEngine(
+        parse_postgres_url("postgresql://nobody@127.0.0.1:1/nothing"), clock=clock
+    )
+    with pytest.raises(Unavailable):
+        await engine.run(write, "a")
+    with pytest.raises(Unavailable):
+        await engine.open()
+
+
+@pytest.fixture
+async def empty(postgres_server: str) -> str:
+    return await asyncio.to_thread(create_database, postgres_server, "started_at_once")
+
+
+async def test_processes_that_start_at_once_on_an_empty_database_make_its_tables_once(
+    empty: str, clock: FakeClock
+) -> None:
+    url = parse_postgres_url(empty)
+    engines = [PostgresEngine(url, clock=clock, time=FakeTime(clock)) for _ in range(6)]
+    await asyncio.gather(*(engine.open() for engine in engines))
+    await asyncio.gather(*(engine.run(write, str(n)) for n, engine in enumerate(engines)))
+    versions = await engines[0].read(select, "select number from schema_version")
+    for engine in engines:
+        await engine.close()
+
+    assert versions == [(number,) for number, _ in numbered(MIGRATIONS)]
+
+
+async def test_a_database_of_a_newer_headgate_is_refused(
+    bench: Bench, open_engine: OpenEngine, outside: Outside
+) -> None:
+    outside("insert into schema_version values (9999, 0)")
+    try:
+        with pytest.raises(SourceMisconfigured, match="newer Headgate"):
+            await open_engine().open()
+    finally:
+        outside("delete from schema_version where number = 9999")
+
+
+async def test_a_database_that_does_not_wait_for_its_disk_is_refused(
+    postgres_database: str, clock: FakeClock
+) -> None:
+    url = parse_postgres_url(f"{postgres_database}?synchronous_commit=off")
+    engine = PostgresEngine(url, clock=clock)
+    with pytest.raises(SourceMisconfigured, match="synchronous_commit is off"):
+        await engine.open()
+    await engine.close()
