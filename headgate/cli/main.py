@@ -14,7 +14,7 @@ from headgate import __version__
 from headgate.bootstrap import bring_up_to_date
 from headgate.cli import move as moving
 from headgate.cli import serve as serving
-from headgate.core.errors import SourceMisconfigured
+from headgate.core.errors import HeadgateError, SourceMisconfigured
 from headgate.settings import load
 
 app = typer.Typer(
@@ -69,7 +69,8 @@ def worker(
 @app.command()
 def migrate(config: Config = None) -> None:
     """Bring the tables of the database up to date; every start does so, too."""
-    asyncio.run(bring_up_to_date(load(os.environ, flags=_given(config=config))))
+    flags = _given(config=config, worker=False)  # which needs no secret of a source
+    asyncio.run(bring_up_to_date(load(os.environ, flags=flags)))
     typer.echo("the tables are up to date")
 
 
@@ -92,13 +93,16 @@ def version() -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: mistakes in the configuration are said one a line, and end with exit code 2."""
+    """The entry point: mistakes in the configuration are said one a line, and end with exit code 2; others with 1."""
     try:
         app(arguments)
     except SourceMisconfigured as error:
         for mistake in error.mistakes:
             typer.echo(f"headgate: {mistake}", err=True)
         sys.exit(2)
+    except HeadgateError as error:
+        typer.echo(f"headgate: {error.message}", err=True)
+        sys.exit(1)
 
 
 def _given(**flags: object) -> dict[str, object]:

@@ -59,9 +59,7 @@ class Unwatched:
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """Whoever looked cannot tell yet whether the reference has stepped; the offset is good for an estimate."""
-
-    offset: Offset
+    """Whoever looked cannot tell yet whether the reference has stepped."""
 
 
 class Watch(Protocol):

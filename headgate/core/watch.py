@@ -64,19 +64,19 @@ class DatabaseWatch:
     def judge(self, reading: Reading, known: Offset, touches: int) -> Offset | Unwatched | Newcomer:
         """The offset to go by, moved to the bound if the clock has stepped; never moved by a newcomer."""
         if reading.came_us - reading.asked_us > SLOW_US:
-            return Newcomer(known)
+            return Newcomer()
         self._note(reading)
         self._looks.forget_before(reading.asked_us - KEPT_US)
         if known.epoch != self._epoch or not self._looks:
             self._arrive(reading, known, touches)
-            return Newcomer(known)
+            return Newcomer()
         if self._trusted:
             if known != self._believed:
                 self._looks.yield_to(reading, known)
             return Offset(known.epoch, self._looks.fitting(reading, known))
         if self._looks.fitting(reading, known) != known.offset_us:
             self._arrive(reading, known, touches)  # a step: nobody can say yet who has put it right
-            return Newcomer(known)
+            return Newcomer()
         self._looks.add(reading, known)
         return self._grown(reading, known, touches)
 
@@ -137,7 +137,7 @@ class DatabaseWatch:
             return known
         if reading.asked_us - self._touched_us >= ALONE_US:
             return Unwatched()
-        return Newcomer(known)
+        return Newcomer()
 
 
 class _Looks:

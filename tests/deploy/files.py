@@ -48,8 +48,13 @@ def with_a_real_source(text: str) -> str:
     return before + re.sub(r"^# ", "", mark + after, flags=re.MULTILINE)
 
 
-def configured(environ: Mapping[str, str], toml: str, folder: Path) -> Configuration:
-    """What a process with these variables and this file goes by. Raises SourceMisconfigured with every mistake."""
+def configured(
+    environ: Mapping[str, str], toml: str, folder: Path, *, calls: bool = True
+) -> Configuration:
+    """What a process with these variables and this file goes by; `calls`: whether it calls sources.
+
+    Raises SourceMisconfigured with every mistake.
+    """
     (folder / "headgate.toml").write_text(toml, encoding="utf-8")
     here = {name: value for name, value in environ.items() if name != "HEADGATE_CONFIG"}
-    return load(here, cwd=folder)
+    return load(here, flags={"worker": calls}, cwd=folder)

@@ -98,7 +98,9 @@ def test_every_process_gets_what_its_configuration_refers_to(name, change, tmp_p
         for variable, text in OURS[name]["environment"].items()
     }
 
-    found = configured(environ, change(TOML), tmp_path)
+    calls = "--no-worker" not in OURS[name].get("command", [])
+
+    found = configured(environ, change(TOML), tmp_path, calls=calls)
 
     assert {v for v in environ if v.startswith("HEADGATE_")} <= set(VARIABLES)
     assert bool(found.settings.api_keys) == (name != "worker")

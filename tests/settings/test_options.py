@@ -81,6 +81,14 @@ def test_a_postgresql_url_says_what_the_database_can_do(
     assert database == PostgresUrl(f"postgresql://h1,h2/d{kept}", prepared_statements, notify)
 
 
+@pytest.mark.parametrize("password", ["hunter/22", "hunter#22"])
+def test_a_password_that_cuts_its_url_short_is_refused_and_not_shown(mistakes, password):
+    (mistake,) = mistakes(database_url=f"postgresql://u:{password}@h/d")
+
+    assert "should be postgresql://user:password@host:port/name" in mistake
+    assert "hunter" not in mistake
+
+
 @pytest.mark.parametrize("parameters", ["?pooler=session", "?notify=maybe"])
 def test_a_parameter_that_is_not_known_to_a_postgresql_url_is_refused(mistakes, parameters):
     (mistake,) = mistakes(database_url=f"postgresql://u:hunter22@h/d{parameters}")

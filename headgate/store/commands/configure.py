@@ -12,7 +12,7 @@ from headgate.core.model import QuotaSpec, SourceSpec
 from headgate.core.quota import Pacing, Quota, next_reshaped
 from headgate.store.commands import buckets
 from headgate.store.commands.buckets import Past
-from headgate.store.commands.ledger import ledger_now, windows_from, windows_json
+from headgate.store.commands.ledger import ledger_now, newest_shown, windows_from, windows_json
 from headgate.store.commands.rename import rename
 from headgate.store.engine import Transaction
 from headgate.store.statements import beside
@@ -24,11 +24,12 @@ async def configure(
     tx: Transaction, sources: Sequence[SourceSpec], quotas: Sequence[QuotaSpec]
 ) -> None:
     """Put sources and quotas in force. A quota that changes is a loud fact, and obeyed at the next claim."""
-    now, wall = await ledger_now(tx), (await tx.reading()).wall_us
+    now = await ledger_now(tx)
+    shown = await newest_shown(tx) or (now, (await tx.reading()).wall_us)
     for source in sources:
         await _rename(tx, source)
     for quota in (*quotas, *(source.quota for source in sources)):
-        await _put_quota(tx, quota, now=now, wall=wall)
+        await _put_quota(tx, quota, now=now, shown=shown)
         await buckets.prune_totals(tx, quota.name, now=now)
     shared = {quota.name: quota for quota in quotas}
     for source in sources:
@@ -43,11 +44,12 @@ async def _rename(tx: Transaction, spec: SourceSpec) -> None:
         await rename(tx, spec.was, spec.name)
 
 
-async def _put_quota(tx: Transaction, spec: QuotaSpec, *, now: int, wall: int) -> None:
+async def _put_quota(tx: Transaction, spec: QuotaSpec, *, now: int, shown: tuple[int, int]) -> None:
+    """`shown`: what a new quota begins with; a time of its own would be believed later."""
     windows = windows_json(spec.windows)
     row = await tx.one(SQL.quota, spec.name)
     if row is None:
-        await tx.do(SQL.insert_quota, spec.name, windows, spec.pacing, now, wall)
+        await tx.do(SQL.insert_quota, spec.name, windows, spec.pacing, *shown)
         return
     before, pacing, next_at = row
     if (before, pacing) == (windows, spec.pacing):

@@ -100,18 +100,28 @@ async def hold_source(tx: Transaction, source: str) -> None:
 
 
 async def ledger_now(tx: Transaction) -> int:
-    """The ledger's now, outside any quota: for leases. A newcomer's estimate is good enough for them."""
+    """The ledger's now, outside any quota: for leases, and for what a configuration changes.
+
+    For a newcomer it is the latest instant that the ledger has shown: rather too early than too late.
+    """
     reading = await tx.reading()
     clock = await tx.one(SQL.clock) or (None, None, 0)
-    return ledger_time(await _offset(tx, reading, clock, estimate=True), reading, 0)
+    try:
+        return ledger_time(await _offset(tx, reading, clock), reading, 0)
+    except ClockUnwatched:
+        return (await newest_shown(tx) or (0, 0))[0]
 
 
-async def _offset(
-    tx: Transaction, reading: Reading, clock: Sequence[Any], *, estimate: bool = False
-) -> Offset:
+async def newest_shown(tx: Transaction) -> tuple[int, int] | None:
+    """The latest instant that the ledger has shown, and the wall clock then; None in a new ledger."""
+    row = await tx.one(SQL.newest_quota)
+    return None if row is None else (row[0], row[1])
+
+
+async def _offset(tx: Transaction, reading: Reading, clock: Sequence[Any]) -> Offset:
     """What turns this reading into ledger time; a new ledger, a new epoch or a step is written down.
 
-    Raises ClockUnwatched for a newcomer, unless an estimate is enough.
+    Raises ClockUnwatched for a newcomer.
     """
     if clock[0] is None:
         offset = first_offset(reading)
@@ -124,10 +134,8 @@ async def _offset(
                     await _step(tx, known, offset)
             case Unwatched():
                 offset, reading = await _rejoin(tx, known)
-            case Newcomer(offset):
-                if not estimate:
-                    raise ClockUnwatched
-                return offset
+            case Newcomer():
+                raise ClockUnwatched
             case _ as never:
                 assert_never(never)
     tx.believe(reading, offset)
@@ -149,8 +157,7 @@ async def _rejoin(tx: Transaction, before: Offset) -> tuple[Offset, Reading]:
     """
     await tx.lock(SQL.hold_all)
     reading = await tx.reading()
-    newest = await tx.one(SQL.newest_quota)
-    last, wall_at_last = newest or (reading.wall_us, reading.wall_us)
+    last, wall_at_last = await newest_shown(tx) or (reading.wall_us, reading.wall_us)
     believed_us = believed(reading, wall_at_last=wall_at_last)
     since = last - stretched(SHORT_WINDOW_US)
     await tx.do(SQL.carry_entries, believed_us, since)

@@ -6,10 +6,12 @@ prepared statements) and `notify=off` (a database that has no LISTEN and NOTIFY)
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 SCHEMES = frozenset({"postgres", "postgresql"})
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:/?#@\[\]]*)(:\d+)?")
 VALUES = {"pooler": ("none", "transaction"), "notify": ("on", "off")}
 
 
@@ -32,7 +34,7 @@ class PostgresUrl:
 
 
 def parse_postgres_url(url: str) -> PostgresUrl:
-    """Take our parameters out of a URL. Raises ValueError for a value that is none of theirs."""
+    """Take our parameters out of a URL. Raises ValueError, which never shows it."""
     parts = urlsplit(url)
     given = dict.fromkeys(VALUES, "")
     rest = []
@@ -44,6 +46,12 @@ def parse_postgres_url(url: str) -> PostgresUrl:
     for key, value in given.items():
         if value and value not in VALUES[key]:
             raise ValueError(f"{key} in the URL should be {' or '.join(VALUES[key])}")
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if parts.fragment or not all(map(_HOST.fullmatch, hosts)):
+        raise ValueError(
+            "should be postgresql://user:password@host:port/name; characters such as / and # in a password are"
+            " written as %2F and %23"
+        )
     dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(rest), ""))
     pooled = given["pooler"] == "transaction"
     return PostgresUrl(dsn, not pooled, not pooled and given["notify"] != "off")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from headgate.core.errors import SourceMisconfigured
+from headgate.core.errors import SourceMisconfigured, Unavailable
 from headgate.store.migrations import numbered
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -53,11 +53,15 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
 def migrate(connection: apsw.Connection, failpoint: Callable[[str], None]) -> None:
     """Bring the tables up to date: each migration in one transaction with its own record.
 
-    Safe with several processes starting at once. Raises SourceMisconfigured if the file is newer than this code.
+    Safe with several processes starting at once. Raises Unavailable if one of them takes too long,
+    SourceMisconfigured if the file is newer than this code.
     """
     known = numbered(MIGRATIONS)
-    for number, sql in known:
-        _apply(connection, number, sql, failpoint)
+    try:
+        for number, sql in known:
+            _apply(connection, number, sql, failpoint)
+    except apsw.BusyError as error:
+        raise Unavailable("another process holds the database; try again") from error
     rows = connection.execute("select max(number) from schema_version").fetchall()
     newest = max(int(str(number)) for (number,) in rows)
     if newest > known[-1][0]:
