@@ -112,19 +112,22 @@ class PostgresServer:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """As a power cut does: every process of the server at once."""
-        self._signal(signal.SIGKILL)
+        """As a power cut does: every process of the server at once. It can be started again at once."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGSTOP)  # so that it starts no further child meanwhile
+        children = _children(self._process.pid)
+        for pid in (self._process.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(30)
+        self._process = None
+        _wait_until_gone(children)
 
     def stop(self) -> None:
         """Cut every connection, and stop in order."""
-        self._signal(signal.SIGINT)
-
-    def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
-            children = _children(self._process.pid) if number == signal.SIGKILL else []
-            for pid in (self._process.pid, *children):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
+            self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
         self._process = None
 
@@ -214,6 +217,36 @@ def _unprivileged() -> dict[str, Any]:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
+
+
+def read_at_once(url: str, *queries: str) -> list[list[tuple[Any, ...]]]:
+    """The rows of several queries, all of one instant."""
+
+    async def read() -> list[list[tuple[Any, ...]]]:
+        connection = await asyncpg.connect(url)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return [[tuple(row) for row in await connection.fetch(each)] for each in queries]
+        finally:
+            await connection.close()
+
+    return asyncio.run(read())
+
+
+def _wait_until_gone(pids: list[int]) -> None:
+    """Children of a dead process are somebody else's: they can only be looked for."""
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    while any(_runs(pid) for pid in pids):
+        assert time.monotonic() < deadline, "killed, and still there"
+        time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
 def _children(pid: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Headgate as people run it: a folder with a file and a database, and the server processes on it.
+"""Headgate as people run it: a folder with a file, a database, and the server processes on it.
 
 A server is a child of this process, is ended by its process id, and cannot outlive the test: the kernel ends it with
 whoever started it, and an alarm that survives the `exec` ends it after ALARM_S at the latest.
@@ -21,8 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.postgres import run_sql
 from tests.process.client import HOST, Answer, Cut, ask
-from tests.process.stored import Stored, stored
+from tests.process.stored import Stored, stored, stored_in
 from tests.process.waiting import PATIENCE_S, eventually, now_us
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,6 +35,14 @@ _PR_SET_PDEATHSIG = 1
 
 QUICK: Mapping[str, Any] = {"slack": "500ms", "grace": "500ms", "backoff": "100ms"}
 """So that a call of unknown fate does not hold a short quota for the 6 s of the defaults."""
+
+LEASE_S = 3
+SHARED: Mapping[str, Any] = {"lease": f"{LEASE_S}s"}
+"""On PostgreSQL nobody can tell a dead process from a slow one: its batches come back when their lease is over."""
+
+SESSIONS = (
+    "select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+)
 
 
 class Server:
@@ -129,16 +138,22 @@ class Server:
 
 
 class Gate:
-    """A folder with a configuration and a database. Whoever makes it has to close it."""
+    """A folder with a configuration, and a database. Whoever makes it has to close it."""
 
-    def __init__(self, folder: Path, source_url: str = "", **keys: Any) -> None:
-        """`keys`: of the source `catalog`, which asks `source_url` with batches of 3 unless told otherwise."""
+    def __init__(
+        self, folder: Path, source_url: str = "", *, postgres: str | None = None, **keys: Any
+    ) -> None:
+        """`keys`: of the source `catalog`, which asks `source_url` with batches of 3 unless told otherwise.
+
+        `postgres`: the URL of a database of its own; else it is a file in the folder.
+        """
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.port = free_port()
         self.database = folder / "headgate.db"
+        self.postgres = postgres
         self._url = source_url
-        self._keys = {**QUICK, **keys}
+        self._keys = {**QUICK, **(SHARED if postgres else {}), **keys}
         self._servers: list[Server] = []
         self.configure()
 
@@ -151,7 +166,8 @@ class Gate:
     def write(self, name: str, sources: Mapping[str, Mapping[str, Any]]) -> Path:
         """Write a configuration with any sources; the first is the default."""
         path = self.folder / name
-        path.write_text(toml(self.database, sources), encoding="utf-8")
+        url = self.postgres or f"sqlite:///{self.database}"
+        path.write_text(toml(url, sources), encoding="utf-8")
         return path
 
     def start(
@@ -185,7 +201,10 @@ class Gate:
         return self.start(**how).ready()
 
     def stored(self) -> Stored:
-        """What the database holds now, looked at in a copy."""
+        """What the database holds now: a file is looked at in a copy."""
+        if self.postgres:
+            self._wait_for_last_words(self.postgres)
+            return stored_in(self.postgres)
         copy = self.folder / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         copy.mkdir()
@@ -193,6 +212,16 @@ class Gate:
             if (self.database.parent / file).exists():
                 shutil.copy(self.database.parent / file, copy / file)
         return stored(copy / "headgate.db")
+
+    def _wait_for_last_words(self, url: str) -> None:
+        """What the dead had sent to the database before they died is done, or never will be."""
+        if not any(server.alive for server in self._servers):
+            eventually(lambda: not run_sql(url, SESSIONS), "every session of the dead has ended")
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """Every server that was started on it, also those that have ended."""
+        return tuple(self._servers)
 
     def close(self) -> None:
         for server in self._servers:
@@ -210,10 +239,10 @@ class Gate:
         self.close()
 
 
-def toml(database: Path, sources: Mapping[str, Mapping[str, Any]]) -> str:
+def toml(database_url: str, sources: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         f'default_source = "{next(iter(sources))}"',
-        f'database_url = "sqlite:///{database}"',
+        f'database_url = "{database_url}"',
         'log_format = "json"',
     ]
     for name, keys in sources.items():

@@ -11,6 +11,7 @@ import pytest
 
 from tests.process.client import Journal, Wanted
 from tests.process.conftest import MakeGate, MakeSource, Say
+from tests.process.engines import on_both_engines, on_both_engines_at_length
 from tests.process.judge import arrivals, assert_kept, drained, ingestions, records
 from tests.process.waiting import eventually, now_us
 from tests.simulator.process import RunningServer
@@ -21,6 +22,7 @@ CLIENTS = 16
 COPIES = 100
 
 
+@on_both_engines_at_length
 def test_whatever_was_answered_just_before_a_kill_is_there(
     source: RunningServer, make_gate: MakeGate, tmp_path: Path, say: Say
 ) -> None:
@@ -53,6 +55,7 @@ def test_whatever_was_answered_just_before_a_kill_is_there(
     assert_kept(gate, again, source, whole, "90/s", unjudged=[*held])
 
 
+@on_both_engines
 def test_a_hundred_copies_of_one_key_are_one_ingestion_over_a_kill(
     source: RunningServer, make_gate: MakeGate, journal: Journal
 ) -> None:
@@ -78,6 +81,7 @@ def test_a_hundred_copies_of_one_key_are_one_ingestion_over_a_kill(
     assert_kept(gate, server, source, journal, "5/s")
 
 
+@on_both_engines
 def test_what_is_cancelled_in_flight_is_kept_and_nothing_more_begins(
     start_source: MakeSource, make_gate: MakeGate, journal: Journal
 ) -> None:
@@ -104,6 +108,7 @@ def test_what_is_cancelled_in_flight_is_kept_and_nothing_more_begins(
 
 
 @pytest.mark.long
+@on_both_engines
 def test_a_cancellation_survives_a_kill(
     start_source: MakeSource, make_gate: MakeGate, journal: Journal
 ) -> None:

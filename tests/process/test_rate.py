@@ -8,6 +8,7 @@ import pytest
 
 from tests.process.client import Journal, Wanted
 from tests.process.conftest import MakeGate, MakeSource, Say
+from tests.process.engines import on_both_engines_at_length
 from tests.process.judge import arrivals, drained
 from tests.simulator import checker
 
@@ -17,6 +18,7 @@ BUSY, ALONE = 0.4, 0.8
 """What must be used of what the rule allows, beside other tests and alone; the figure itself is 0.98 (benchmarks/)."""
 
 
+@on_both_engines_at_length
 @pytest.mark.parametrize(
     ("fast_calls", "gap_calls", "least"),
     [pytest.param(150, 6, BUSY), pytest.param(3_000, 120, ALONE, marks=pytest.mark.long)],

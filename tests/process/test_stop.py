@@ -11,6 +11,7 @@ import pytest
 
 from tests.process.client import HOST, Journal
 from tests.process.conftest import MakeGate, MakeSource
+from tests.process.engines import on_both_engines_at_length
 from tests.process.gate import SERVE, UVICORN, Gate, Server
 from tests.process.judge import arrivals, assert_kept, times_asked
 from tests.process.waiting import eventually, now_us
@@ -72,6 +73,7 @@ def assert_finished_and_no_more(
     assert {each["attempt"] for each in batches} == {1}
 
 
+@on_both_engines_at_length
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
 )
@@ -89,6 +91,7 @@ def test_running_calls_finish_and_none_begins(
     assert_finished_and_no_more(gate, slow, journal, signalled_us)
 
 
+@on_both_engines_at_length
 def test_dispatching_stops_at_the_signal_though_a_request_is_open(
     slow: RunningServer, make_gate: MakeGate, journal: Journal
 ) -> None:
@@ -108,6 +111,7 @@ def test_dispatching_stops_at_the_signal_though_a_request_is_open(
     assert_finished_and_no_more(gate, slow, journal, signalled_us)
 
 
+@on_both_engines_at_length
 @pytest.mark.parametrize(
     ("command", "number"),
     [

@@ -15,6 +15,7 @@ import pytest
 
 from tests.process.client import Journal, Wanted
 from tests.process.conftest import MakeGate, MakeSource
+from tests.process.engines import on_both_engines, on_both_engines_at_length
 from tests.process.faults import FLUSHES, injected, needs_strace, wait_until_stopped
 from tests.process.gate import free_port
 from tests.process.judge import arrivals, assert_kept, drained, records, times_asked
@@ -78,6 +79,7 @@ def stopped_again_and_again(
     assert_kept(gate, server, source, journal, *quotas)
 
 
+@on_both_engines
 def test_no_window_is_over_whenever_it_was_stopped(
     source: RunningServer, make_gate: MakeGate, journal: Journal
 ) -> None:
@@ -85,12 +87,14 @@ def test_no_window_is_over_whenever_it_was_stopped(
 
 
 @pytest.mark.long
+@on_both_engines
 def test_no_window_is_over_however_often_it_was_stopped(
     source: RunningServer, make_gate: MakeGate, journal: Journal
 ) -> None:
     stopped_again_and_again(source, make_gate, journal, stops=60)
 
 
+@on_both_engines_at_length
 def test_who_was_stopped_past_its_lease_changes_nothing_when_it_wakes(
     start_source: MakeSource, make_gate: MakeGate, journal: Journal
 ) -> None:
@@ -117,6 +121,7 @@ def test_who_was_stopped_past_its_lease_changes_nothing_when_it_wakes(
 
 
 @pytest.mark.long
+@on_both_engines
 def test_a_live_worker_keeps_its_lease_however_long_a_call_takes(
     start_source: MakeSource, make_gate: MakeGate, journal: Journal
 ) -> None:
@@ -132,6 +137,7 @@ def test_a_live_worker_keeps_its_lease_however_long_a_call_takes(
 
 
 @pytest.mark.long
+@on_both_engines
 @pytest.mark.parametrize("lease", ["4s", "2s"])
 def test_a_live_worker_keeps_a_short_lease_too(
     lease: str, start_source: MakeSource, make_gate: MakeGate, journal: Journal

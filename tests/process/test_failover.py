@@ -1,0 +1,133 @@
+"""A promoted standby keeps every promise: two real servers, the first killed, everybody going on by themselves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import PostgresServer, create_database, run_sql
+from tests.process.conftest import MakeGate, Say
+from tests.process.engines import on_postgres
+from tests.process.gate import LEASE_S, free_port
+from tests.process.judge import LENIENCY, arrivals, assert_kept
+from tests.process.submitters import Submitters, merged
+from tests.process.waiting import eventually, now_us
+from tests.simulator.process import RunningServer
+
+pytestmark = [pytest.mark.process, pytest.mark.slow, on_postgres]
+
+QUOTAS = ("5/s", "8/2s")
+GOES_ON_S = 30.0
+"""The new primary is found, and one that had watched the clock goes on with it."""
+
+
+class Standby(PostgresServer):
+    """A copy of a primary that follows it, and may take its place."""
+
+    def __init__(self, folder: Path, primary: PostgresServer) -> None:
+        super().__init__(folder)
+        self._primary = primary
+
+    def make(self) -> None:
+        self.folder.mkdir(parents=True)
+        if os.getuid() == 0:
+            shutil.chown(self.folder, "nobody", "nogroup")
+        where = ["-h", "127.0.0.1", "-p", str(self._primary.port), "-U", "postgres"]
+        self._run("pg_basebackup", *where, "-D", self._data, "-R", "-c", "fast", "--no-sync")
+
+    def promote(self) -> None:
+        """Take the primary's place. Its settings came along, and there is nobody to be waited for any more."""
+        self._run("pg_ctl", "promote", "-D", self._data, "-w", "-t", "20")
+        run_sql(self.url, "alter system reset synchronous_standby_names", "select pg_reload_conf()")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A primary, and a standby without which nothing is committed."""
+
+    primary: PostgresServer
+    standby: Standby
+
+    def database(self, name: str) -> str:
+        """A database on both, as one URL that finds whichever is the primary."""
+        create_database(self.primary.url, name)
+        hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
+        return f"postgresql://postgres@{hosts}/{name}?target_session_attrs=primary"
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    with _folder() as folder:
+        primary = PostgresServer(folder / "primary", fsync="on", synchronous_commit="on")
+        primary.make()
+        primary.start()
+        standby = Standby(folder / "standby", primary)
+        try:
+            standby.make()
+            standby.start()
+            run_sql(
+                primary.url,
+                "alter system set synchronous_standby_names = '*'",
+                "select pg_reload_conf()",
+            )
+            eventually(lambda: _is_synchronous(primary), "the standby is waited for")
+            yield Pair(primary, standby)
+        finally:
+            standby.stop()
+            primary.stop()
+
+
+def _is_synchronous(primary: PostgresServer) -> bool:
+    states = run_sql(primary.url, "select sync_state from pg_stat_replication")
+    return [row[0] for row in states] == ["sync"]
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="headgate-pair-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_promoted_standby_keeps_every_promise(
+    pair: Pair, source: RunningServer, make_gate: MakeGate, say: Say
+) -> None:
+    gate = make_gate(source, *QUOTAS, postgres=pair.database("failover"))
+    servers = [gate.start(port=free_port()) for _ in range(2)]
+    for each in servers:
+        each.ready()
+    submitters = Submitters([each.port for each in servers], gate.folder, 1, pause_s=0.2)
+    with submitters.at_work():
+        eventually(lambda: len(arrivals(source)) >= 10, "calls are made")
+        killed = now_us()
+        pair.primary.kill()
+        time.sleep(1.0)  # somebody notices
+        pair.standby.promote()
+        called = len(arrivals(source))
+        eventually(lambda: len(arrivals(source)) >= called + 10, "calls go on", within_s=GOES_ON_S)
+    assert submitters.failed == []
+
+    gate.postgres = pair.standby.url.rpartition("/")[0] + "/failover"
+    told = assert_kept(
+        gate,
+        servers[0],
+        source,
+        merged(gate.folder, submitters.journals),
+        *QUOTAS,
+        leniency=replace(
+            LENIENCY, kills=(killed,), rescue_us=int((GOES_ON_S + LEASE_S) * 1_000_000)
+        ),
+    )
+    away_s = (arrivals(source)[called].at_us - killed) / 1e6
+    say(f"{away_s:.1f} s from the kill to the next call\n{told}")
