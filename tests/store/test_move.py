@@ -756,8 +756,8 @@ async def _filled(file: Path, clock: FakeClock) -> None:
     [
         (("sqlite:///none.db", "postgresql://u:geheim@127.0.0.1:1/x"), 1, "cannot be read"),
         (("{file}", "postgresql://u:geheim@127.0.0.1:1/x"), 1, "cannot be used now"),
-        (("{file}", "postgresql://u:ge/heim@127.0.0.1:1/x"), 1, "cannot be read"),
-        (("{file}", "postgresql://u:geheim@127.0.0.1:port/x"), 1, "cannot be read"),
+        (("{file}", "postgresql://u:ge/heim@127.0.0.1:1/x"), 2, "target: should be"),
+        (("{file}", "postgresql://u:geheim@127.0.0.1:port/x"), 2, "target: should be"),
         (("{file}", "mysql://u:geheim@127.0.0.1/x"), 2, "target: "),
         (("{file}", "{file}"), 2, "target: should be"),
         (("postgresql://u:geheim@127.0.0.1/x", "{file}"), 2, "source: should be"),

@@ -18,6 +18,7 @@ AGAIN = (
 GONE = (
     OSError,  # TimeoutError is one
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server's last word came while a question was on its way
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # an administrator's shutdown, a cancelled statement, starting up
     asyncpg.IdleInTransactionSessionTimeoutError,
