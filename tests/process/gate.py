@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,10 @@ UVICORN = (sys.executable, "-m", "uvicorn", "--app-dir", str(REPOSITORY), "main:
 ALARM_S = 600
 _libc = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
+
+PLACES, PORTS_EACH = 16, 1_250
+_given: set[int] = set()
+_giving = threading.Lock()
 
 QUICK: Mapping[str, Any] = {"slack": "500ms", "grace": "500ms", "backoff": "100ms"}
 """So that a call of unknown fate does not hold a short quota for the 6 s of the defaults."""
@@ -258,12 +263,19 @@ def _value(value: Any) -> str:
 
 
 def free_port() -> int:
-    """A port on which nobody listens, below those that the kernel gives to outgoing connections."""
+    """A port on which nobody listens, below those that the kernel gives to outgoing connections.
+
+    None is given twice, and each process of pytest-xdist has ports of its own: what is free is not taken at once, and
+    a test that talked to the server of another would judge the wrong one.
+    """
+    place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PLACES
     while True:
-        port = 12_000 + secrets.randbelow(20_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((HOST, port))
-            return port
+        port = 12_000 + place * PORTS_EACH + secrets.randbelow(PORTS_EACH)
+        with _giving, socket.socket() as probe, suppress(OSError):
+            if port not in _given:
+                probe.bind((HOST, port))
+                _given.add(port)
+                return port
 
 
 def children_of(pid: int) -> list[int]:
