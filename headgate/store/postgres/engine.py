@@ -1,7 +1,7 @@
 """PostgreSQL: one transaction for each command, READ COMMITTED, with the source's row as the lock.
 
 Every command is safe to run again from its start, and is, when the server says so (deadlock, serialization) or is
-lost in the middle, even in the commit: docs/decisions/0016-commands-run-again.md says for each why.
+lost in the middle, even in the commit: docs/decisions/0017-commands-run-again.md says for each why.
 """
 
 from __future__ import annotations
