@@ -13,7 +13,8 @@ from headgate.core.clock import Offset
 from headgate.store.engine import Row
 from headgate.store.migrations import numbered
 from headgate.store.move.handover import Ledger
-from headgate.store.move.tables import NotMoved, Table, Tally, plain
+from headgate.store.move.tables import NotMoved, Table, Tally
+from headgate.store.postgres.texts import plain
 from headgate.store.sqlite.file import MIGRATIONS, connect
 from headgate.store.sqlite.presence import Presence
 
@@ -79,7 +80,7 @@ class MovedFile:
         columns, key = (", ".join(f'"{c}"' for c in each) for each in (table.columns, table.key))
         with _in_words(self.path):
             found = self._connection.execute(f'select {columns} from "{table.name}" order by {key}')
-            yield from map(plain, found)
+            yield from (tuple(map(plain, row)) for row in found)
 
     def tally(self, table: Table) -> Tally:
         """What a table is compared by, read anew."""

@@ -9,7 +9,7 @@ from hashlib import blake2b
 import msgspec
 
 from headgate.core.errors import HeadgateError
-from headgate.store.engine import Row, Value
+from headgate.store.engine import Row
 
 NOT_COPIED = frozenset({"schema_version", "clock"})
 """Each engine has its own versions, and a clock of its own: the ledger's time is handed over (handover.py)."""
@@ -43,15 +43,6 @@ def in_both(ours: Mapping[str, Table], theirs: Mapping[str, Table]) -> list[Tabl
 
 def _same(name: str, ours: Mapping[str, Table], theirs: Mapping[str, Table]) -> bool:
     return name in ours and name in theirs and ours[name] == theirs[name]
-
-
-def plain(row: Row) -> Row:
-    """A row as PostgreSQL can hold it: its texts hold every character but one."""
-    return tuple(map(_plain, row))
-
-
-def _plain(value: Value) -> Value:
-    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 @dataclass(slots=True)

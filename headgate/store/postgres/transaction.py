@@ -15,6 +15,7 @@ from headgate.core.clock import Newcomer, Offset, Reading, Unwatched, Watch
 from headgate.core.errors import StoreMisused
 from headgate.core.facts import Fact
 from headgate.store.engine import Failpoint, Row, Value
+from headgate.store.postgres.texts import plain
 from headgate.store.statements import Statement
 
 T = TypeVar("T")
@@ -53,21 +54,21 @@ class PostgresTransaction:
 
     async def one(self, statement: Statement, *values: Value) -> Row | None:
         async with self._waiting():
-            row = await self._connection.fetchrow(statement.postgres, *map(_plain, values))
+            row = await self._connection.fetchrow(statement.postgres, *map(plain, values))
         return None if row is None else tuple(row)
 
     async def all(self, statement: Statement, *values: Value) -> list[Row]:
         async with self._waiting():
-            rows = await self._connection.fetch(statement.postgres, *map(_plain, values))
+            rows = await self._connection.fetch(statement.postgres, *map(plain, values))
         return [tuple(row) for row in rows]
 
     async def do(self, statement: Statement, *values: Value) -> int:
         async with self._waiting():
-            status = await self._connection.execute(statement.postgres, *map(_plain, values))
+            status = await self._connection.execute(statement.postgres, *map(plain, values))
         return int(status.rpartition(" ")[2])
 
     async def many(self, statement: Statement, rows: Iterable[Sequence[Value]]) -> None:
-        values = [tuple(map(_plain, row)) for row in rows]
+        values = [tuple(map(plain, row)) for row in rows]
         if not values:
             return
         into = _copied_into(statement.postgres) if len(values) >= COPIED else None
@@ -79,7 +80,7 @@ class PostgresTransaction:
                 await self._connection.copy_records_to_table(table, records=values, columns=columns)
 
     async def each(self, statement: Statement, rows: Sequence[Sequence[Value]]) -> list[Row]:
-        values = [tuple(map(_plain, row)) for row in rows]
+        values = [tuple(map(plain, row)) for row in rows]
         async with self._waiting():
             got = await self._connection.fetchmany(statement.postgres, values)
         return [tuple(row) for row in got]
@@ -149,8 +150,3 @@ def _copied_into(sql: str) -> tuple[str, list[str]] | None:
     columns = [column.strip() for column in match[2].split(",")]
     in_order = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
     return (match[1], columns) if match[3] == in_order else None
-
-
-def _plain(value: Value) -> Value:
-    """PostgreSQL's texts hold every character but one."""
-    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
