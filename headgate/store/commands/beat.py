@@ -10,6 +10,6 @@ from headgate.store.engine import Door, Transaction, WorkerId, through
 @through(Door.LEASES)
 async def beat(tx: Transaction, worker: WorkerId) -> bool:
     """Look at the clock, touch it and say that one is there; returns whether this process is trusted with the time."""
-    trusted = await touch_clock(tx)
-    await seen(tx, worker, (await tx.reading()).wall_us)
+    trusted, reading = await touch_clock(tx)
+    await seen(tx, worker, reading.wall_us)
     return trusted

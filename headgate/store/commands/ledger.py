@@ -79,16 +79,16 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
     )
 
 
-async def touch_clock(tx: Transaction) -> bool:
-    """Let newcomers see that somebody watches the clock; returns whether this process may say so."""
+async def touch_clock(tx: Transaction) -> tuple[bool, Reading]:
+    """Let newcomers see that somebody watches the clock; returns whether this process may say so, and its look."""
     rows = await tx.lock(SQL.clock_alone)
     reading = await tx.reading()
     try:
         await _offset(tx, reading, rows[0] if rows else (None, None, 0))
     except ClockUnwatched:
-        return False
+        return False, reading
     await tx.do(SQL.touch)
-    return True
+    return True, reading
 
 
 async def hold_source(tx: Transaction, source: str) -> None:

@@ -11,7 +11,7 @@ from headgate.core.slicing import Todo
 from headgate.store.commands import turns
 from headgate.store.commands.batches import After, Held, apply, without
 from headgate.store.commands.entries import close_entry
-from headgate.store.commands.ledger import hold_source, ledger_now, lock_source
+from headgate.store.commands.ledger import LockedSource, ledger_now, lock_source
 from headgate.store.engine import Door, Row, Transaction, WorkerId, through
 from headgate.store.statements import beside
 
@@ -32,16 +32,15 @@ async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
     first = await tx.one(SQL.first_source, worker, before)
     if first is None:
         return 0
-    await hold_source(tx, first[0])
-    rows = await tx.all(SQL.held_by, worker, before, first[0])
+    locked = await lock_source(tx, first[0])
+    rows = await tx.all(SQL.held_by, worker, before, locked.name)
     for row in rows:
-        await _give_back(tx, worker, row)
+        await _give_back(tx, locked, worker, row)
     return len(rows)
 
 
-async def _give_back(tx: Transaction, worker: WorkerId, row: Row) -> None:
+async def _give_back(tx: Transaction, locked: LockedSource, worker: WorkerId, row: Row) -> None:
     source, seq, number, fence, todo_json, attempt, failed, cancel_asked, rescues, entry = row
-    locked = await lock_source(tx, source)
     if entry is not None:
         await close_entry(tx, locked, entry, None)
     todo = msgspec.json.decode(todo_json, type=Todo)
