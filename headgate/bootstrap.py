@@ -9,7 +9,6 @@ import random
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -22,7 +21,6 @@ from headgate.api.app import create_app
 from headgate.api.backend import Access, SourceCard
 from headgate.api.worker_app import create_worker_app
 from headgate.clock import HostClock
-from headgate.core.errors import Unavailable
 from headgate.core.model import WorkerCard
 from headgate.service import Limits, Service
 from headgate.settings import Configuration, ConfiguredSource, Settings, load
@@ -31,7 +29,6 @@ from headgate.sources.http import HttpSource
 from headgate.sources.http_options import HttpOptions
 from headgate.sources.simulated import SimulatedOptions, SimulatedSource
 from headgate.store.commands.configure import configure
-from headgate.store.commands.workers import sign_in, sign_off
 from headgate.store.engine import Engine
 from headgate.store.postgres.url import PostgresUrl
 from headgate.store.sqlite.engine import SqliteEngine
@@ -75,8 +72,9 @@ class Gate:
             for source in configuration.sources
         }
         self._configuration = configuration
+        called = _called(configuration)
         self._worker = Worker(
-            [(source.spec, _source(source)) for source in _called(configuration)],
+            [(source.spec, _source(source)) for source in called],
             Tools(
                 engine=self._engine,
                 clock=clock,
@@ -84,6 +82,13 @@ class Gate:
                 observe=self._telemetry,
                 jitter=random.random,
                 failpoint=reached,
+            ),
+            WorkerCard(
+                self._engine.worker,
+                socket.gethostname(),
+                os.getpid(),
+                __version__,
+                tuple(source.spec.name for source in called),
             ),
         )
 
@@ -98,22 +103,8 @@ class Gate:
             )
         await self._say_what_nobody_serves()
         if self._configuration.settings.worker:
-            await self._sign_in()
-            self._worker.start()
+            await self._worker.start()
         _settle_garbage_collector()
-
-    async def _sign_in(self) -> None:
-        """Be listed among the workers; those that are known to be dead are no longer."""
-        card = WorkerCard(
-            self._engine.worker,
-            socket.gethostname(),
-            os.getpid(),
-            __version__,
-            tuple(source.spec.name for source in _called(self._configuration)),
-        )
-        listed = [view.card.worker for view, _ in await self.service.workers()]
-        dead = [worker for worker in listed if self._engine.known_dead(worker)]
-        await self._engine.run(sign_in, card, dead=dead)
 
     async def _say_what_nobody_serves(self) -> None:
         """Work of a source that the file no longer names is kept, and nobody does it."""
@@ -131,8 +122,6 @@ class Gate:
     async def stop(self) -> None:
         """Begin no new call, let running ones finish, and close the store."""
         await self._worker.stop()
-        with suppress(Unavailable):
-            await self._engine.run(sign_off, self._engine.worker)
         await self._engine.close()
 
 

@@ -1,4 +1,4 @@
-"""The contract between what is done (commands, queries) and where it is stored (sqlite.py; PostgreSQL to come).
+"""The contract between what is done (commands, queries) and where it is stored (`sqlite/`, `postgres/`).
 
 A **command** is a coroutine function `async def verb(tx, ...)`. `Engine.run` gives it a transaction of its own:
 all of it is committed, durably, before `run` returns, or none of it. It may run again from its start where an
@@ -136,8 +136,11 @@ class Wakes(Protocol):
     async def next(self, source: str, *, timeout_us: int) -> None:
         """Return at the next hint for a source, at once if one came since the last call, or after the time-out."""
 
-    def wake(self, source: str) -> None:
-        """Give the hint by hand; from any thread."""
+    def wake(self, source: str) -> bool:
+        """Give the hint by hand, from any thread; returns whether somebody in this process looks after the source."""
+
+    def look_after(self, source: str, here: bool) -> None:
+        """Say that whoever sleeps here on a source asks for its work when woken, or no longer does."""
 
 
 class Engine(Protocol):

@@ -58,6 +58,7 @@ class Lane:
         self._source = source
         self._tools = tools
         self._stopping = False
+        self._on_duty = True
         self._waits_for_slot = False
         self._calls: dict[asyncio.Task[None], Claim] = {}
 
@@ -66,13 +67,23 @@ class Lane:
         return self._spec.name
 
     @property
+    def concurrency(self) -> int:
+        return self._spec.rules.concurrency
+
+    @property
     def held(self) -> list[Claim]:
         """The claims that this lane works on: their leases have to be kept."""
         return list(self._calls.values())
 
+    def put_on_duty(self, on_duty: bool) -> None:
+        """Ask for work, or leave it to others until told otherwise; what is on the wire goes on."""
+        self._on_duty = on_duty
+        self._tools.engine.wakes.wake(self._spec.name)
+
     def stop(self) -> None:
         """Begin no new call; what is on the wire goes on. From any thread or signal handler of this process."""
         self._stopping = True
+        self._look_after(False)
         self._tools.engine.wakes.wake(self._spec.name)
 
     async def finished(self) -> None:
@@ -83,15 +94,30 @@ class Lane:
     async def run(self) -> None:
         """Dispatch until told to stop."""
         while not self._stopping:
-            try:
-                sleep_us = await self._dispatch()
-            except Unavailable:
-                sleep_us = int(AGAIN_S * 1_000_000)
-            except Exception as error:
-                self._tools.observe(LoopFailed(f"dispatcher of {self._spec.name}", error))
-                sleep_us = int(AGAIN_S * 1_000_000)
+            sleep_us = await self._ask()
             if sleep_us and not self._stopping:
                 await self._sleep(sleep_us)
+
+    async def _ask(self) -> int:
+        """Dispatch if it is on duty, and say whether hints are well placed here; returns how long to sleep."""
+        if not self._on_duty:
+            self._look_after(False)
+            return POLL_US
+        try:
+            sleep_us = await self._dispatch()
+        except Unavailable:
+            sleep_us = int(AGAIN_S * 1_000_000)
+            self._look_after(False)
+        except Exception as error:
+            self._tools.observe(LoopFailed(f"dispatcher of {self._spec.name}", error))
+            sleep_us = int(AGAIN_S * 1_000_000)
+            self._look_after(False)
+        else:
+            self._look_after(not self._stopping)
+        return sleep_us
+
+    def _look_after(self, here: bool) -> None:
+        self._tools.engine.wakes.look_after(self._spec.name, here)
 
     async def _sleep(self, sleep_us: int) -> None:
         """Sleep as long as told, or until the next hint."""

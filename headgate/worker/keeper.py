@@ -11,10 +11,9 @@ from headgate.core.model import Claim
 from headgate.store.commands.renew import renew
 from headgate.store.commands.rescue import rescue
 from headgate.store.engine import Engine, WorkerId
-from headgate.store.queries.holders import holders
+from headgate.store.queries.neighbours import Holder
 
 RENEW_S = 3.0
-RESCUE_S = 1.0
 
 
 async def every(
@@ -50,9 +49,9 @@ class Keeper:
         if held:
             await self._engine.run(renew, held, worker=self._worker)
 
-    async def rescue(self) -> None:
+    async def rescue(self, holders: Sequence[Holder]) -> None:
         """Take back the batches of workers that are dead for sure, and those whose leases ran out."""
-        for holder in await self._engine.read(holders):
+        for holder in holders:
             dead = self._engine.known_dead(holder.worker)
             if dead or holder.lease_ran_out:
                 while await self._engine.run(rescue, holder.worker, dead=dead):

@@ -6,13 +6,20 @@ import asyncio
 import signal
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from headgate.core.model import Claim, SourceSpec
+from headgate.core.errors import Unavailable
+from headgate.core.model import Claim, SourceSpec, WorkerCard
 from headgate.sources.base import Source
+from headgate.store.queries.neighbours import neighbours
 from headgate.worker.dispatcher import Lane, Tools
-from headgate.worker.keeper import RENEW_S, RESCUE_S, Keeper, every
+from headgate.worker.keeper import RENEW_S, Keeper, every
+from headgate.worker.roster import Roster
+
+LOOK_S = 1.0
+"""How often it is looked who is there, and who is gone with batches in his hands."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -24,6 +31,7 @@ class Worker:
         self,
         sources: Sequence[tuple[SourceSpec, Source]],
         tools: Tools,
+        card: WorkerCard,
     ) -> None:
         self._tools = tools
         quarters = [
@@ -33,23 +41,25 @@ class Worker:
         self._sources = [source for _, source in sources]
         self._lanes = [Lane(spec, source, tools) for spec, source in sources]
         self._keeper = Keeper(tools.engine, worker=tools.worker, held=self._held)
+        self._roster = Roster(tools.engine, card, self._lanes)
         self._tasks: list[asyncio.Task[None]] = []
         self._found_handlers: Mapping[signal.Signals, Any] = {}
 
-    def start(self) -> None:
-        """Begin to dispatch, in the running loop."""
+    async def start(self) -> None:
+        """Sign in and begin to dispatch, in the running loop. Raises Unavailable."""
+        await self._roster.sign_in()
         self._wrap_signals()
         observe = self._tools.observe
         loops: list[Coroutine[Any, Any, None]] = [
             every(self._renew_s, self._keeper.renew, name="renewal of leases", observe=observe),
-            every(RESCUE_S, self._keeper.rescue, name="rescue", observe=observe),
+            every(LOOK_S, self._look_around, name="look at other workers", observe=observe),
             self._tools.engine.attend(),
             *(lane.run() for lane in self._lanes),
         ]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
-        """Begin no new call, let the running ones finish and settle, then end every task."""
+        """Begin no new call, let the running ones finish and settle, then end every task and sign off."""
         self._stop_dispatching()
         self._unwrap_signals()
         for lane in self._lanes:
@@ -57,8 +67,16 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            with suppress(Unavailable):
+                await self._roster.sign_off()
         for source in self._sources:
             await source.close()
+
+    async def _look_around(self) -> None:
+        there = await self._tools.engine.read(neighbours)
+        await self._keeper.rescue(there.holders)
+        await self._roster.see(there.present)
 
     def _held(self) -> list[Claim]:
         return [claim for lane in self._lanes for claim in lane.held]

@@ -83,6 +83,7 @@ dead letter
 requeue
 rescue
 prune
+duty
 wake
 delivery
 fact

@@ -29,7 +29,7 @@ from headgate.store.move.handover import Ledger, handed_over
 from headgate.store.move.tables import NOT_COPIED
 from headgate.store.postgres.engine import PostgresEngine
 from headgate.store.postgres.url import parse_postgres_url
-from headgate.store.queries.holders import Holder, holders
+from headgate.store.queries.neighbours import Holder, neighbours
 from headgate.store.sqlite.engine import SqliteEngine
 from headgate.store.sqlite.presence import Presence
 from tests.contract.store.agree import assert_rows_agree
@@ -204,10 +204,12 @@ async def test_what_a_dead_worker_held_comes_back_when_its_lease_has_run_out(
         assert not bench.engine.known_dead("worker-1")
         assert await bench.rescue("worker-1", dead=False) == 0
         clock.advance(16 * SECOND)
-        assert await bench.engine.read(holders) == [Holder("worker-1", lease_ran_out=True)]
+        assert (await bench.engine.read(neighbours)).holders == [
+            Holder("worker-1", lease_ran_out=True)
+        ]
         assert await bench.rescue("worker-1", dead=False) > 0
         await assert_rows_agree(bench.engine)
-        assert await bench.engine.read(holders) == []
+        assert (await bench.engine.read(neighbours)).holders == []
         claimed = [await bench.claimed_ids("catalog") for _ in range(4)]
         assert [60, 61, 62] in claimed
 

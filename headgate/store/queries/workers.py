@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from headgate.core.model import WorkerCard
-from headgate.store.engine import Transaction
+from headgate.store.engine import Transaction, WorkerId
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -39,3 +39,9 @@ async def workers(tx: Transaction) -> list[WorkerView]:
             SQL.workers
         )
     ]
+
+
+async def sources_of(tx: Transaction, worker: WorkerId) -> frozenset[str]:
+    """The names of what a worker calls; none of one that is not listed."""
+    row = await tx.one(SQL.sources_of, worker)
+    return frozenset(msgspec.json.decode(row[0])) if row else frozenset()

@@ -13,7 +13,7 @@ from headgate.core.quota import Hold, Wait
 from headgate.store.commands.claim import Claims, Idle
 from headgate.store.commands.rescue import RESCUES
 from headgate.store.commands.settle import Lost
-from headgate.store.queries.holders import Holder, holders
+from headgate.store.queries.neighbours import Holder, neighbours
 from tests.contract.store.bench import (
     HELD_5S,
     HOUR,
@@ -33,7 +33,7 @@ AT_ONCE = 100
 
 
 async def held_by(bench: Bench) -> list[Holder]:
-    return sorted(await bench.engine.read(holders), key=lambda holder: holder.worker)
+    return sorted((await bench.engine.read(neighbours)).holders, key=lambda holder: holder.worker)
 
 
 # -- a dead worker -------------------------------------------------------------------------------------------
