@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -62,11 +63,13 @@ class Telemetry:
     def __call__(self, fact: Fact) -> None:
         level, words = LEVELS[type(fact)]
         if level > logging.DEBUG or self._log.is_enabled_for(level):
-            self._log.log(level, words, **_details(fact))
+        XX    with suppress(OSError, ValueError):  # a log that is full or closed stops nobody
+                self._log.log(level, words, **_details(fact))
 
     def say(self, words: str, **details: object) -> None:
         """A line about the process itself."""
-        self._log.warning(words, **details)
+        with suppress(OSError, ValueError):
+            self._log.warning(words, **details)
 
 
 def _details(fact: Fact) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Turns: the right of the next grant among sources that share a quota.
 
-A source that only windows of shared quotas (or an older ticket) refuse takes a numbered ticket. Others leave room
-for older tickets only: the holder's cost is added to what is out. A ticket lapses when it is granted, when its
-source is idle or refused by anything else, or when it is not asked for within LAPSE_US of its instant. Without
-turns a dear source starves beside a cheap one; with one turn per quota, two sources that hold one each wait for
-ever; numbers are the same everywhere, so the oldest always gets through.
+A source that only shared quotas refuse, by a window, their pace or an older ticket, takes a numbered ticket. Others
+leave room for older tickets only: the holder's cost is added to what is out. A ticket lapses when it is granted, when
+its source is idle or refused by anything else, or when it is not asked for within LAPSE_US of its instant. Without
+turns a dear source starves beside a cheap one; with one turn per quota, two sources that hold one each wait for ever;
+numbers are the same everywhere, so the oldest always gets through.
 """
 
 from __future__ import annotations

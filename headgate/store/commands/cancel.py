@@ -5,7 +5,7 @@ from __future__ import annotations
 from headgate.core.errors import Conflict, NotFound
 from headgate.core.facts import IngestionCancelled
 from headgate.store.commands.ledger import hold_source
-from headgate.store.engine import Transaction
+from headgate.store.engine import RunAgain, Transaction
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -23,6 +23,8 @@ async def cancel(tx: Transaction, ingestion_id: str, *, client: str) -> int:
     row = await tx.one(SQL.ingestion, ingestion_id, client)
     assert row is not None
     seq, source, distinct, begun, ended, already = row
+    if source != named[0]:
+        raise RunAgain  # it was renamed meanwhile: what is held is not its line
     if not already:
         if ended == distinct:
             raise Conflict("the ingestion has ended: there is nothing to cancel")

@@ -12,7 +12,13 @@ from headgate.core.model import QuotaSpec, SourceSpec
 from headgate.core.quota import Pacing, Quota, next_reshaped
 from headgate.store.commands import buckets
 from headgate.store.commands.buckets import Past
-from headgate.store.commands.ledger import ledger_now, newest_shown, windows_from, windows_json
+from headgate.store.commands.ledger import (
+    hold_all_sources,
+    ledger_now,
+    newest_shown,
+    windows_from,
+    windows_json,
+)
 from headgate.store.commands.rename import rename
 from headgate.store.engine import Transaction
 from headgate.store.statements import beside
@@ -24,6 +30,8 @@ async def configure(
     tx: Transaction, sources: Sequence[SourceSpec], quotas: Sequence[QuotaSpec]
 ) -> None:
     """Put sources and quotas in force. A quota that changes is a loud fact, and obeyed at the next claim."""
+    # so that no call is counted in a shape that goes, and nobody else reshapes beside us
+    await hold_all_sources(tx)
     now = await ledger_now(tx)
     shown = await newest_shown(tx) or (now, (await tx.reading()).wall_us)
     for source in sources:
@@ -37,11 +45,14 @@ async def configure(
 
 
 async def _rename(tx: Transaction, spec: SourceSpec) -> None:
-    """Once: afterwards there is no source of the old name."""
-    if spec.was is None or await tx.one(SQL.known_source, spec.was) is None:
+    """Once: afterwards there is no source of the old name. What somebody accepts under it later is brought along."""
+    if spec.was is None:
         return
-    if await tx.one(SQL.known_source, spec.name) is None:
+    old, new = await tx.one(SQL.known_source, spec.was), await tx.one(SQL.known_source, spec.name)
+    if old and not new:
         await rename(tx, spec.was, spec.name)
+    elif new and not old:
+        await tx.do(SQL.bring_along, spec.was, spec.name)
 
 
 async def _put_quota(tx: Transaction, spec: QuotaSpec, *, now: int, shown: tuple[int, int]) -> None:

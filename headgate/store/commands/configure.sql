@@ -36,3 +36,6 @@ on conflict (entry, quota) do nothing returning cost, occupied_until;
 -- known_from: from when on the calls of a source are known one by one, and the latest u among them
 select s.pruned_until, (select max(occupied_until) from ledger l where l.source = s.name)
 from source s where s.name = ?1;
+
+-- bring_along: what was accepted under a former name after the source had taken another
+update ingestion set source = ?2 where source = ?1 and waiting = 1;

@@ -1,6 +1,7 @@
 """The ledger's time and its lock: a source's quotas, locked, as they stand at the ledger's now.
 
-DESIGN §5 and core/clock.py have the rule; here it is only read and written. Lock order: quota, ingestion, batch.
+DESIGN §5 and core/clock.py have the rule; here it is only read and written.
+Lock order: source, quota, ingestion, batch.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class LockedSource:
 
 
 async def lock_source(tx: Transaction, source: str) -> LockedSource:
-    """Lock a source's quotas and read the clock under the lock. Raises NotFound for one never configured."""
+    """Lock a source with its quotas and read the clock under the lock. Raises NotFound for one never configured."""
     await hold_source(tx, source)
     rows = await tx.lock(SQL.lock, source)
     if not rows:
@@ -97,6 +98,11 @@ async def hold_source(tx: Transaction, source: str) -> None:
     What is read afterwards is as the one before left it.
     """
     await tx.lock(SQL.hold, source)
+
+
+async def hold_all_sources(tx: Transaction) -> None:
+    """Have every source to oneself until the transaction ends: whoever changes quotas, or the ledger's time."""
+    await tx.lock(SQL.hold_all)
 
 
 async def ledger_now(tx: Transaction) -> int:
@@ -155,7 +161,7 @@ async def _rejoin(tx: Transaction, before: Offset) -> tuple[Offset, Reading]:
     For short windows only watched time counts: what occupied them is carried along. The clock is read again under
     the locks: what was shown last may be later than what was read before them.
     """
-    await tx.lock(SQL.hold_all)
+    await hold_all_sources(tx)
     reading = await tx.reading()
     last, wall_at_last = await newest_shown(tx) or (reading.wall_us, reading.wall_us)
     believed_us = believed(reading, wall_at_last=wall_at_last)

@@ -36,20 +36,21 @@ async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
     rows = await tx.all(SQL.held_by, worker, before, locked.name)
     for row in rows:
         await _give_back(tx, locked, worker, row)
+    if rows:
+        tx.wake(locked.name)
+    if rows and len(locked.quotas) > 1:
+        await turns.wake_sharers(tx, locked.name)
     return len(rows)
 
 
 async def _give_back(tx: Transaction, locked: LockedSource, worker: WorkerId, row: Row) -> None:
-    source, seq, number, fence, todo_json, attempt, failed, cancel_asked, rescues, entry = row
+    seq, number, fence, todo_json, attempt, failed, cancel_asked, rescues, entry = row
     if entry is not None:
         await close_entry(tx, locked, entry, None)
     todo = msgspec.json.decode(todo_json, type=Todo)
-    held = Held(source, seq, number, fence, todo, attempt, failed, bool(cancel_asked))
+    held = Held(locked.name, seq, number, fence, todo, attempt, failed, bool(cancel_asked))
     await apply(tx, held, _after(held, rescues + 1), wall=locked.wall)
-    tx.state(BatchRescued(source, seq, number, worker))
-    tx.wake(source)
-    if len(locked.quotas) > 1:
-        await turns.wake_sharers(tx, source)
+    tx.state(BatchRescued(locked.name, seq, number, worker))
 
 
 def _after(held: Held, rescues: int) -> After:

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-SCHEMES = frozenset({"postgres", "postgresql"})
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:/?#@\[\]]*)(:\d+)?")
 VALUES = {"pooler": ("none", "transaction"), "notify": ("on", "off")}
 

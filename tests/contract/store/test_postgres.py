@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from headgate.core.errors import SourceMisconfigured, Unavailable
+from headgate.core.facts import Fact
 from headgate.store.engine import Transaction
 from headgate.store.migrations import numbered
 from headgate.store.postgres.engine import PostgresEngine
@@ -158,6 +159,27 @@ async def test_a_commit_of_another_process_is_a_hint(bench: Bench, other: Bench)
     attending.cancel()
 
     assert time.monotonic() - began < 5
+
+
+async def test_an_observer_that_raises_does_not_run_again_what_is_committed(
+    open_engine: OpenEngine, clock: FakeClock
+) -> None:
+    """As a log whose disk is full: an OSError, which inside of a command would mean a lost connection."""
+
+    def disk_is_full(_: Fact) -> None:
+        raise OSError(28, "No space left on device")
+
+    engine = open_engine(observe=disk_is_full)
+    await engine.open()
+    bench = Bench(engine, clock, [])
+    await bench.configure(source(batch_size=1, concurrency=9))
+    with pytest.raises(OSError, match="No space"):
+        await bench.submit(1)
+
+    assert await bench.rows("select count(*) from ingestion") == [(1,)]
+    with pytest.raises(OSError, match="No space"):
+        await bench.try_claim()
+    assert await bench.rows("select count(*) from ledger") == [(1,)]
 
 
 async def test_others_are_told_of_what_nobody_here_looks_after(bench: Bench, other: Bench) -> None:

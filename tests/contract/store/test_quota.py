@@ -1266,6 +1266,22 @@ async def test_a_renamed_source_knows_its_past_under_a_window_that_is_new(bench:
     assert (await bench.refused("new")).why is Hold.WINDOW
 
 
+async def test_what_was_accepted_under_the_former_name_comes_along_at_the_next_start(
+    bench: Bench,
+) -> None:
+    """A process with the old file goes on accepting for a while."""
+    old = source("old")
+    await bench.configure(old)
+    await rename(bench)
+    bench.sources["old"] = old
+    ingestion = await bench.submit(1, 2, 3, source="old")
+    del bench.sources["old"]
+    await bench.configure(replace(bench.sources["new"], was="old"))
+
+    assert await bench.claimed_ids("new") == [1, 2, 3]
+    assert (await bench.status(ingestion)).source == "new"
+
+
 async def test_a_rename_that_stays_in_the_file_is_done_once(bench: Bench) -> None:
     await bench.configure(source("old", [ONE_PER_5S]))
     await queue(bench)

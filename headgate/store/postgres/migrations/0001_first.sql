@@ -127,7 +127,7 @@ create table batch (
   fence bigint not null,
   worker text,                         -- who holds it
   lease_until bigint,
-  todo text,                           -- groups of positions still to do; null: all that are no repeats
+  todo text,                           -- groups of positions still to do; null: nothing is left
   left_count bigint not null,          -- ids still to do
   rescues bigint not null default 0,
   failed bigint not null default 0,    -- ids of it that failed

@@ -127,7 +127,7 @@ create table batch (
   fence integer not null,
   worker text,                         -- who holds it
   lease_until integer,
-  todo text,                           -- groups of positions still to do; null: all that are no repeats
+  todo text,                           -- groups of positions still to do; null: nothing is left
   left_count integer not null,         -- ids still to do
   rescues integer not null default 0,
   failed integer not null default 0,   -- ids of it that failed

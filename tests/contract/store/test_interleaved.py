@@ -1,0 +1,181 @@
+"""Commands that meet each other half-way, on PostgreSQL, where two transactions really are under way at once."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from headgate.core.model import QuotaSpec, SourceSpec, Status
+from headgate.core.quota import Wait, Window
+from headgate.core.retry import Complete
+from headgate.store.commands.cancel import cancel
+from headgate.store.commands.claim import Claims, claim
+from headgate.store.commands.configure import configure
+from headgate.store.commands.rescue import rescue
+from headgate.store.commands.settle import Lost, settle
+from headgate.store.engine import Transaction
+from headgate.store.postgres.engine import PostgresEngine
+from headgate.store.postgres.url import parse_postgres_url
+from tests.contract.store.bench import ANSWERED, Bench, fetched, select, source
+from tests.contract.store.conftest import FakeTime, OpenEngine
+from tests.fakes import SECOND, FakeClock
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+DAY = 86_400 * SECOND
+
+
+@pytest.fixture
+def new_engine(postgres_database: str, clock: FakeClock) -> OpenEngine:
+    """Here it is PostgreSQL and nothing else."""
+    url = parse_postgres_url(postgres_database)
+    return partial(PostgresEngine, url, clock=clock, time=FakeTime(clock))
+
+
+class Slow:
+    """A transaction that stands still once, before a statement of a name, for as long as others need."""
+
+    def __init__(self, tx: Transaction, before: str, seconds: float) -> None:
+        self._tx, self._before, self._seconds = tx, before, seconds
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._tx, name)
+        if name not in {"one", "all", "do", "many", "each", "lock"}:
+            return method
+
+        async def call(statement: Any, *values: Any) -> Any:
+            if statement.name == self._before:
+                self._before = ""
+                await select(self._tx, f"select pg_sleep({self._seconds})")
+            return await method(statement, *values)
+
+        return call
+
+
+def slow(command: Callable[..., Any], *, before: str, seconds: float = 0.6) -> Callable[..., Any]:
+    @functools.wraps(command)
+    async def run(tx: Transaction, *args: Any, **kwargs: Any) -> Any:
+        return await command(Slow(tx, before, seconds), *args, **kwargs)
+
+    return run
+
+
+async def meanwhile(
+    bench: Bench, *sources: SourceSpec, quotas: list[QuotaSpec] | None = None
+) -> None:
+    """Put sources in force while another command stands still."""
+    await asyncio.sleep(0.25)
+    await bench.engine.run(configure, sources, quotas or [])
+
+
+def by_the_day(days: int) -> SourceSpec:
+    return source(windows=[Window(5_000 + days, days * DAY)], batch_size=1)
+
+
+async def counted(bench: Bench) -> int:
+    """What the window in force counts."""
+    [[cost]] = await bench.rows(
+        "select cast(coalesce(sum(cost), 0) as bigint) from quota_bucket where width_us <> 60000000"
+    )
+    return int(cost)
+
+
+async def test_processes_that_start_together_count_the_past_once(
+    bench: Bench, other: Bench
+) -> None:
+    await bench.configure(by_the_day(1))
+    await bench.submit(*range(10))
+    for _ in range(10):
+        await bench.call(lasts_us=SECOND)
+
+    for days in range(2, 7):
+        await asyncio.gather(
+            *(each.engine.run(configure, [by_the_day(days)], []) for each in (bench, other) * 2)
+        )
+        assert await counted(bench) == 10
+
+
+async def test_a_call_that_is_settled_beside_a_change_is_counted(
+    bench: Bench, other: Bench
+) -> None:
+    await bench.configure(by_the_day(1))
+    await bench.submit(1, 2)
+    claimed = await bench.claim()
+    await asyncio.gather(
+        bench.engine.run(
+            slow(settle, before="close_charges"),
+            claimed,
+            Complete(fetched(claimed)),
+            ANSWERED,
+            policy=by_the_day(1).retry,
+        ),
+        meanwhile(other, by_the_day(2)),
+    )
+
+    assert await counted(bench) == 1
+
+
+async def test_a_call_that_is_granted_beside_a_first_window_is_charged_to_it(
+    bench: Bench, other: Bench
+) -> None:
+    await bench.configure(source(batch_size=1))
+    await bench.submit(1, 2, 3)
+    got, _ = await asyncio.gather(
+        bench.engine.run(slow(claim, before="begin_batch"), "catalog", worker="worker-1", most=1),
+        meanwhile(other, source(windows=[Window(1, 5 * SECOND)], batch_size=1)),
+    )
+
+    assert isinstance(got, Claims)
+    assert isinstance(await bench.try_claim("catalog"), Wait), "one per 5 s is in force"
+
+
+async def test_a_lease_that_is_renewed_beside_a_rescue_is_lost_or_kept_and_the_worker_knows_which(
+    bench: Bench, other: Bench
+) -> None:
+    await bench.configure(source(batch_size=1))
+    await bench.submit(1)
+    claimed = await bench.claim()
+    bench.clock.advance(16 * SECOND)
+
+    async def renewed() -> list[Any]:
+        await asyncio.sleep(0.25)
+        return list(await bench.renew(claimed))
+
+    rescued, lost = await asyncio.gather(
+        other.engine.run(slow(rescue, before="return_batch"), "worker-1", dead=False), renewed()
+    )
+
+    assert bool(rescued) == bool(lost)
+    assert isinstance(await bench.settle(claimed), Lost) == bool(rescued)
+
+
+async def test_an_ingestion_that_is_cancelled_beside_a_rename_begins_nothing_more(
+    bench: Bench, other: Bench
+) -> None:
+    await bench.configure(source(name="old", batch_size=1))
+    ingestion = await bench.submit(1, 2, 3, 4, source="old")
+    renamed = replace(source(name="new", batch_size=1), was="old")
+
+    async def rename_and_claim() -> None:
+        await asyncio.sleep(0.25)
+        await other.configure(renamed)
+        await asyncio.sleep(0.6)
+        got = await other.try_claim("new", most=2)
+        other.held += got.claims if isinstance(got, Claims) else ()
+
+    hesitant = slow(slow(cancel, before="hold"), before="cancel_in_line")
+    await asyncio.gather(
+        bench.engine.run(hesitant, ingestion, client="default"), rename_and_claim()
+    )
+    for claimed in list(other.held):
+        await other.settle(claimed)
+
+    assert not isinstance(await other.try_claim("new"), Claims)
+    view = await bench.status(ingestion)
+    assert (view.status, view.counts.ended) == (Status.CANCELLED, 4)
