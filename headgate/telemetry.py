@@ -63,7 +63,7 @@ class Telemetry:
     def __call__(self, fact: Fact) -> None:
         level, words = LEVELS[type(fact)]
         if level > logging.DEBUG or self._log.is_enabled_for(level):
-        XX    with suppress(OSError, ValueError):  # a log that is full or closed stops nobody
+            with suppress(OSError, ValueError):  # a log that is full or closed stops nobody
                 self._log.log(level, words, **_details(fact))
 
     def say(self, words: str, **details: object) -> None:
