@@ -47,13 +47,17 @@ export class Gate {
   }
 
   /** Draw the instant `now` of the server's clock. Returns whether time would change the picture. */
-  draw(source, now, { slot, slotAt, waiting }) {
+  draw(source, now, { slot, slotAt, waiting, called }) {
     mark(this.element, "state", source.state);
     if (slotAt === null) {
       this._shut("–", "no slot");
       return false;
     }
     const left = slotAt - now;
+    if (!called) {
+      this._shut("–", "no worker");
+      return left > 0;
+    }
     const passing = performance.now() < this._openUntil;
     const closed = source.state !== "open";
     const blurred = slot < BLUR_MS && waiting;

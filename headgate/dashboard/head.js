@@ -11,6 +11,7 @@ export class Head {
     this._on = on;
     this._tabs = $("#sources");
     this._rule = $("#rule");
+    this._nobody = $("#nobody");
     this._notice = $("#notice");
     this._meters = $("#meters");
     this._counts = { waiting: $("#count-waiting"), called: $("#count-called") };
@@ -25,7 +26,8 @@ export class Head {
     const { waiting, ready, backing_off } = source.queue;
     say(this._counts.waiting, counted(waiting + ready + backing_off));
     say(this._counts.called, counted(source.in_flight));
-    this._updateNotice(source);
+    const called = this._updateNobody(source);
+    this._updateNotice(called ? noticeWords(source, serverNow()) : "", source);
     this._updateMeters(source);
   }
 
@@ -50,8 +52,19 @@ export class Head {
     return this._tabs.appendChild(button);
   }
 
-  _updateNotice(source) {
-    const words = noticeWords(source, serverNow());
+  /** Say so where nobody calls the source, and what helps. Returns whether somebody does. */
+  _updateNobody({ name, type }) {
+    const called = this._model.isCalled(name) || (type === null && !this._model.idle);
+    show(this._nobody, !called);
+    if (called) return true;
+    const [words, command] = this._nobody.children;
+    const none = this._model.idle;
+    say(words, none ? "Nobody calls the sources: start" : `Nobody calls ${name}: start`);
+    say(command, none ? "headgate worker" : `headgate worker --sources ${name}`);
+    return false;
+  }
+
+  _updateNotice(words, source) {
     say(this._notice, words);
     show(this._notice, words !== "");
     mark(this._notice, "state", source.state);

@@ -43,7 +43,7 @@ export class List {
     for (const [id, row] of this._rows) {
       const ingestion = this._model.ingestions.get(id);
       if (!ingestion) continue;
-      const [why, when] = forecastWords(ingestion, now);
+      const [why, when] = forecastWords(ingestion, now, { called: this._model.isCalled(ingestion.source) });
       say(row.why, why);
       say(row.when, when);
       say(row.at, `accepted ${clockTime(ingestion.accepted_ms, now)}`);

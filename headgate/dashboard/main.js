@@ -11,6 +11,7 @@ import { Model } from "./model.js";
 import { Poller } from "./poll.js";
 import { River } from "./river.js";
 import { calmSpan, number, several, slotMs } from "./words.js";
+import { Workers } from "./workers.js";
 
 const SAID_EVERY_MS = 2_000;
 
@@ -19,6 +20,7 @@ const river = new River($("#river"), model, called);
 const head = new Head(model, { chosen: choose });
 const poller = new Poller(model, { updated, away, back, locked });
 const list = new List($("#ingestions"), model, { changed, failed: (error) => announce(error.message) });
+const workers = new Workers($("#workers"), model, { toggled: (open) => poller.watchWorkers(open), lost });
 const form = new Form($("#form"), model, { accepted, chosen: choose, locked });
 const example = new Example(model, form);
 const running = new Set();
@@ -30,6 +32,7 @@ function updated() {
   form.update();
   river.update();
   list.update();
+  workers.update();
   const { waiting, total } = model.line();
   const idle = total === 0 && !model.source?.in_flight;
   invite(idle && !example.playing);
@@ -56,9 +59,9 @@ function state(name, words) {
 
 function invite(shown) {
   show($("#invite"), shown);
-  const simulated = model.source?.type === "simulated";
-  show($("#play"), simulated);
-  show($("#invite-example"), simulated);
+  const playable = model.source?.type === "simulated" && model.isCalled(model.chosen);
+  show($("#play"), playable);
+  show($("#invite-example"), playable);
   const first = !model.order.length;
   say($("#invite-words"), first ? "Nothing waits yet." : "The line is empty.");
 }
@@ -77,6 +80,10 @@ function describe(waiting, total) {
 /** Each call is said where one can follow. */
 function called({ ids }) {
   if (slotMs(model.source) >= SAID_EVERY_MS) announce(`Called: ${summary(ids, 40)}.`);
+}
+
+function lost({ host, pid }) {
+  announce(`A worker is lost: ${host}, pid ${pid}.`);
 }
 
 function accepted(ingestion, literals) {
@@ -103,6 +110,7 @@ function choose(name) {
 function away(error, retryMs) {
   state("away", "away");
   river.freeze();
+  workers.close();
   say($("#away-words"), `The server is away (${error.message}). This page asks again in ${calmSpan(retryMs)}, and goes on by itself.`);
   show($("#away"), true);
 }
@@ -117,6 +125,7 @@ function locked() {
   state("locked", "locked");
   show($("#lock"), true);
   show($("#gate"), false);
+  workers.hide();
   say($("#key-error"), asked ? "This key is not known here." : "");
   show($("#key-error"), asked);
   setKey(null);

@@ -3,7 +3,7 @@
  * What is known of an object is replaced by newer news of it; a forecast stays until a newer one comes.
  */
 
-import { instant } from "./clock.js";
+import { instant, serverNow } from "./clock.js";
 import { PRIORITIES } from "./words.js";
 
 /** So many batches of the line are shown one by one. */
@@ -20,6 +20,7 @@ const SAME_CALL_MS = 5;
 export class Model {
   constructor() {
     this.sources = [];
+    this.workers = null;
     this.source = null;
     this.chosen = null;
     this.calls = [];
@@ -77,6 +78,22 @@ export class Model {
     known.written_ms = known.written_ms ?? written_ms;
     if (!call.in_flight) known.back = Math.min(known.back, seen);
     return known;
+  }
+
+  /** Who calls sources; null: the server does not say. */
+  noteWorkers(list) {
+    const now = serverNow();
+    this.workers = list?.map((worker) => timedWorker(worker, now)) ?? null;
+  }
+
+  /** Whether nobody calls any source, as far as the server says who does. */
+  get idle() {
+    return this.workers !== null && !this.workers.some(isWorking);
+  }
+
+  /** Whether somebody calls a source, as far as the server says who does. */
+  isCalled(name) {
+    return this.workers === null || this.workers.some((worker) => isWorking(worker) && worker.sources.includes(name));
   }
 
   /** A page of ingestions, newest first; the first page brings the ones that are new. */
@@ -240,6 +257,10 @@ export class Model {
   }
 }
 
+export function isWorking({ state }) {
+  return state === "working";
+}
+
 export function ended({ status }) {
   return status === "completed" || status === "failed" || status === "cancelled";
 }
@@ -255,4 +276,10 @@ function stamp({ counts, status, cancelled_at }) {
 function timed(forecast) {
   if (!forecast) return null;
   return { ...forecast, starts_ms: instant(forecast.starts_at), finishes_ms: instant(forecast.finishes_at) };
+}
+
+/** A worker, with how long nothing was heard of it; null where no signs of life are given. */
+function timedWorker(worker, now) {
+  const [started_ms, seen_ms] = [instant(worker.started_at), instant(worker.seen_at)];
+  return { ...worker, started_ms, silent_ms: seen_ms > started_ms ? Math.max(0, now - seen_ms) : null };
 }

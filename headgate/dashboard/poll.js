@@ -33,6 +33,9 @@ const OLDER_PAGES = 10;
 const OLDER = 100;
 /** The other sources are looked at every so many rounds. */
 const SOURCES_EVERY = 5;
+/** Who calls sources changes seldom. Somebody looks at them, or waits to see that a worker has started: more often. */
+const WORKERS_EVERY_MS = 5_000;
+const WORKERS_WATCHED_MS = 1_000;
 
 export class Poller {
   /** `on`: updated(), away(error, retry_ms), back(), locked(). */
@@ -45,6 +48,8 @@ export class Poller {
     this._failures = 0;
     this._rounds = 0;
     this._gone = new Set();
+    this._workersAfter = 0;
+    this._workersWatched = false;
     this._movedAt = performance.now();
     document.addEventListener("visibilitychange", () => this.soon());
   }
@@ -54,6 +59,14 @@ export class Poller {
     clearTimeout(this._timer);
     if (this._running) this._again = true;
     else if (!document.hidden) this._round();
+  }
+
+  /** Somebody looks at the workers, or no longer does. */
+  watchWorkers(watched) {
+    this._workersWatched = watched;
+    if (!watched || this._workersAfter === Infinity) return;
+    this._workersAfter = 0;
+    this.soon();
   }
 
   async _round() {
@@ -84,6 +97,7 @@ export class Poller {
     if (!(error instanceof Away)) console.error(error);
     const wait = AWAY_MS[Math.min(this._failures, AWAY_MS.length - 1)];
     this._failures += 1;
+    this._workersAfter = 0;
     if (this._failures === 1) this._model.forgetIngestions();
     this._on.away(error, wait);
     return wait;
@@ -96,6 +110,7 @@ export class Poller {
     }
     this._rounds += 1;
     await this._askForSource();
+    await this._askForWorkers();
     model.notePage(await get("ingestions", { limit: NEWEST }), { first: true });
     await this._askForOlder();
     await this._askForStrangers();
@@ -110,6 +125,23 @@ export class Poller {
     const { body, askedAt, answeredAt } = await getTimed(`sources/${encodeURIComponent(asked)}`);
     learn(instant(body.now), askedAt, answeredAt);
     if (asked === this._model.chosen) this._model.noteSource(body);
+  }
+
+  async _askForWorkers() {
+    if (performance.now() < this._workersAfter) return;
+    this._model.noteWorkers(await this._workers());
+    const wait = this._workersWatched || this._model.idle ? WORKERS_WATCHED_MS : WORKERS_EVERY_MS;
+    this._workersAfter = this._model.workers === null ? Infinity : performance.now() + wait;
+  }
+
+  /** An older server has no such route: null, until it has been away. */
+  async _workers() {
+    try {
+      return (await get("workers")).workers;
+    } catch (error) {
+      if (!(error instanceof Refused) || error.status !== 404) throw error;
+      return null;
+    }
   }
 
   /** The line may be led by ingestions older than the newest ones: a page of them in each round. */

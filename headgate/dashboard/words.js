@@ -54,9 +54,13 @@ export function countdown(ms) {
 
 /** An instant as wall time: at a time of this day, or on another day. */
 export function clockTime(ms, now) {
-  const away = Math.abs(ms - now);
-  if (away < HALF_A_DAY_MS) return `at ${TIME.format(ms)}`;
-  return `on ${(away < HALF_A_YEAR_MS ? DAY : FAR).format(ms)}`;
+  return `${isNear(ms, now) ? "at" : "on"} ${moment(ms, now)}`;
+}
+
+/** The same after "since". */
+export function moment(ms, now) {
+  if (isNear(ms, now)) return TIME.format(ms);
+  return (Math.abs(ms - now) < HALF_A_YEAR_MS ? DAY : FAR).format(ms);
 }
 
 /** A span as the server writes it ("5s", "200ms") in milliseconds; NaN if it is none. */
@@ -86,6 +90,9 @@ export function slotMs(source) {
   return Math.max(0, ...slots.filter(Number.isFinite));
 }
 
+/** What no worker would change. */
+const STAYS = ["cost", "unserved"];
+
 export const STATUS_WORDS = {
   yet_to_start: "yet to start",
   triggered: "triggered",
@@ -94,8 +101,11 @@ export const STATUS_WORDS = {
   cancelled: "cancelled",
 };
 
-/** One sentence on where an ingestion stands in the line, one on when it will be done. */
-export function forecastWords(ingestion, now) {
+/**
+ * One sentence on where an ingestion stands in the line, one on when it will be done.
+ * A forecast holds for the case that somebody calls the source; `called`: whether anybody does.
+ */
+export function forecastWords(ingestion, now, { called = true } = {}) {
   const { forecast } = ingestion;
   if (ingestion.ended_ms !== null) {
     const failure = ingestion.status === "failed" && ingestion.reason ? `Last: ${ingestion.reason}.` : "";
@@ -103,6 +113,7 @@ export function forecastWords(ingestion, now) {
   }
   if (ingestion.cancelled_at) return ["Cancelled: what is still out may come in, and is kept.", ""];
   if (!forecast) return ["", ""];
+  if (!called && !STAYS.includes(forecast.waits_for)) return ["Nobody calls its source: it waits for a worker.", ""];
   return [reason(forecast, ingestion.reason, now), finish(forecast, now)];
 }
 
@@ -141,5 +152,6 @@ function finish(forecast, now) {
   return `Done in about ${calmSpan(left)}, ${clockTime(forecast.finishes_ms, now)}.`;
 }
 
+const isNear = (ms, now) => Math.abs(ms - now) < HALF_A_DAY_MS;
 const padded = (n) => String(n).padStart(2, "0");
 const joined = (a, unitA, b, unitB) => (b ? `${a} ${unitA} ${b} ${unitB}` : `${a} ${unitA}`);

@@ -53,12 +53,12 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ga
     """Start a server of this configuration on a fresh file; at the end all of them are gone."""
     started: list[Gate] = []
 
-    def start(configuration: str, **environ: str) -> Gate:
-        gate = Gate(tmp_path_factory.mktemp("gate"), configuration, environ)
+    def start(configuration: str, *command: str, **environ: str) -> Gate:
+        gate = Gate(tmp_path_factory.mktemp("gate"), configuration, environ, command or ("serve",))
         started.append(gate)
         gate.start()
         return gate
 
     yield start
     for gate in started:
-        gate.kill()
+        gate.end()

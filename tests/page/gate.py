@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,14 +41,22 @@ window.fetch = async (...given) => {
 
 
 class Gate:
-    """`headgate serve` as a child process."""
+    """`headgate serve` as a child process, or another command that says whether it is ready."""
 
-    def __init__(self, folder: Path, configuration: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        configuration: str,
+        environ: Mapping[str, str],
+        command: Sequence[str] = ("serve",),
+    ) -> None:
         self._folder = folder
+        self._command = command
         self._config = folder / "headgate.toml"
         self._config.write_text(configuration)
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
+        self._others: list[Gate] = []
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -63,7 +71,7 @@ class Gate:
     def _started(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("HEADGATE_")}
         return subprocess.Popen(
-            [sys.executable, "-m", "headgate", "serve", "--port", str(self.port)],
+            [sys.executable, "-m", "headgate", *self._command, "--port", str(self.port)],
             cwd=self._folder,
             env={
                 **inherited,
@@ -87,11 +95,28 @@ class Gate:
                 time.sleep(0.03)
         raise AssertionError("the server did not come up")
 
+    def beside(self, *command: str) -> Gate:
+        """Start another process of the same configuration on the same database."""
+        other = Gate(self._folder, self._config.read_text(), self._environ, command)
+        self._others.append(other)
+        other.start()
+        return other
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """As by a power cut."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
+
+    def end(self) -> None:
+        """Kill it and those that were started beside it."""
+        for gate in (*self._others, self):
+            gate.kill()
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/v1/{path}", timeout=10) as answer:

@@ -16,6 +16,12 @@ READ = "async ([text, given]) => (await import('/page/ids.js')).readIds(text, gi
 SUMMARY = "async (ids) => (await import('/page/ids.js')).summary(ids)"
 PARSE = "async (text) => (await import('/page/api.js')).parseExactly(text)"
 WORDS = "async ([name, given]) => (await import('/page/words.js'))[name](...given)"
+WORKERS = "async ([name, given]) => (await import('/page/workers.js'))[name](...given)"
+CALLED = """async ([listed, name]) => {
+  const model = new (await import('/page/model.js')).Model();
+  model.noteWorkers(listed);
+  return [model.isCalled(name), model.idle];
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +131,89 @@ def test_what_nobody_serves_is_said_to_wait_and_promised_nothing(page: Page) -> 
     assert "serves its source" in why
     assert "now" not in why
     assert when == ""
+
+
+def worker(state: str = "working", **more: Any) -> dict[str, Any]:
+    at = "2026-11-24T23:39:05.510428Z"
+    return {"state": state, "sources": ["a"], "holds": 0, "started_at": at, "seen_at": at, **more}
+
+
+def test_workers_are_counted_in_few_words(page: Page) -> None:
+    cases: list[tuple[list[dict[str, Any]], list[str]]] = [
+        ([], ["no worker", ""]),
+        ([worker()], ["1 worker", ""]),
+        ([worker(), worker()], ["2 workers", ""]),
+        ([worker(), worker("lost"), worker()], ["2 workers, ", "1 lost"]),
+        ([worker("lost")], ["no worker", ""]),
+    ]
+
+    assert [page.evaluate(WORKERS, ["countWords", [each]]) for each, _ in cases] == [
+        words for _, words in cases
+    ]
+
+
+def test_what_lost_means_depends_on_what_is_held_and_who_is_left(page: Page) -> None:
+    what = "It was killed, or nothing is heard of it any more; "
+    cases: list[tuple[dict[str, Any], bool, str]] = [
+        (worker(holds=2), False, ""),
+        (worker("lost"), False, what + "what it held was taken back."),
+        (
+            worker("lost", holds=1),
+            False,
+            what + "its batch comes back when its lease has run out.",
+        ),
+        (
+            worker("lost", holds=2),
+            False,
+            what + "its batches come back when their lease has run out.",
+        ),
+        (worker("lost", holds=2), True, what + "its batches come back once a worker works."),
+    ]
+
+    said = [page.evaluate(WORKERS, ["lostWords", [each, idle]]) for each, idle, _ in cases]
+
+    assert said == [words for _, _, words in cases]
+
+
+def test_when_a_worker_was_seen_is_said_where_it_gives_signs_of_life(page: Page) -> None:
+    cases: list[tuple[str, int | None, str]] = [
+        ("working", None, ""),
+        ("working", 1_100, " · seen just now"),
+        ("working", 4_200, " · seen 4 s ago"),
+        ("lost", 130_000, " · last seen 2 min 10 s ago"),
+    ]
+
+    for state, silent_ms, ending in cases:
+        given = {"state": state, "started_ms": 0, "silent_ms": silent_ms}
+        said = page.evaluate(WORKERS, ["timeWords", [given, 0]])
+        since, _, seen = said.partition(" · ")
+        assert since.startswith("since ")
+        assert (f" · {seen}" if seen else "") == ending
+
+
+def test_a_source_is_called_by_who_works_and_names_it_or_it_is_not_known(page: Page) -> None:
+    cases: list[tuple[list[dict[str, Any]] | None, str, list[bool]]] = [
+        (None, "a", [True, False]),  # an older server does not say
+        ([], "a", [False, True]),
+        ([worker()], "a", [True, False]),
+        ([worker()], "b", [False, False]),
+        ([worker("lost")], "a", [False, True]),
+        ([worker("lost"), worker(sources=["b"])], "a", [False, False]),
+    ]
+
+    assert [page.evaluate(CALLED, [listed, name]) for listed, name, _ in cases] == [
+        known for _, _, known in cases
+    ]
+
+
+def test_where_nobody_calls_no_instant_is_promised(page: Page) -> None:
+    def said(waits_for: str) -> list[str]:
+        forecast = {"position": 0, "waits_for": waits_for, "starts_ms": 0, "finishes_ms": 900}
+        waiting = {"ended_ms": None, "cancelled_at": None, "reason": None, "forecast": forecast}
+        words: list[str] = page.evaluate(WORDS, ["forecastWords", [waiting, 0, {"called": False}]])
+        return words
+
+    assert said("pace") == ["Nobody calls its source: it waits for a worker.", ""]
+    assert said("answer") == said("pace")
+    assert "costs more than a window" in said("cost")[0]
+    assert "serves its source" in said("unserved")[0]
