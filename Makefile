@@ -28,8 +28,8 @@ setup: $(STAMP)/dev ## Make .venv with everything that working on Headgate needs
 run: $(STAMP)/run ## Serve at http://127.0.0.1:8000 with nothing configured
 	@$(BIN)/python -m headgate serve
 
-demo: $(STAMP)/run ## Watch a run: order, slots, a kill -9 and a restart, in a terminal
-	@$(BIN)/python scripts/demo.py
+demo: $(STAMP)/$(if $(MACHINES),dev,run) ## Watch a run: order, slots, a kill -9 and a restart; MACHINES=3: on PostgreSQL
+	@$(BIN)/python -m scripts.demo $(if $(MACHINES),--machines '$(MACHINES)')
 
 test: setup check ## Set up, then check (what CI runs)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from demo_scene import DONE, Scene, checked, gaps, listed, seconds, tenths
+from scripts.demo.example.scene import ExampleScene, checked
+from scripts.demo.values import DONE, gaps, listed, seconds, tenths
+from scripts.demo.words import line
 
 
-def caption(scene: Scene) -> str:
+def caption(scene: ExampleScene) -> str:
     """Say in one line what the onlooker is looking at."""
     if scene.ended:
         return _summary(scene)
@@ -20,7 +22,7 @@ def caption(scene: Scene) -> str:
     return _caption_before_kill(scene)
 
 
-def _caption_before_kill(scene: Scene) -> str:
+def _caption_before_kill(scene: ExampleScene) -> str:
     match len(scene.ingestions), len(scene.calls):
         case _, 0:
             return "Handed in over HTTP: ids and a priority."
@@ -32,7 +34,7 @@ def _caption_before_kill(scene: Scene) -> str:
             return "HIGH went first. In a moment this server is killed."
 
 
-def _caption_after_restart(scene: Scene) -> str:
+def _caption_after_restart(scene: ExampleScene) -> str:
     match sum(call.at_us > scene.lives[-1].ready_us for call in scene.calls):
         case 0:
             return "Started on the same file. The next call still waits for its slot."
@@ -42,7 +44,7 @@ def _caption_after_restart(scene: Scene) -> str:
             return "And last what MEDIUM was waiting for."
 
 
-def _summary(scene: Scene) -> str:
+def _summary(scene: ExampleScene) -> str:
     if not all(check.kept for check in checked(scene)):
         return "Not as promised."
     killed, back = scene.lives[0].killed_us or 0, scene.lives[-1].ready_us
@@ -52,26 +54,24 @@ def _summary(scene: Scene) -> str:
     )
 
 
-def news(before: Scene, after: Scene) -> Iterator[str]:
+def news(before: ExampleScene, after: ExampleScene) -> Iterator[str]:
     """Say what happened between two scenes, an event a line."""
     for life in after.lives[len(before.lives) :]:
         again = " again, on the same file" if before.lives else ""
-        yield _line(life.ready_us, "server", f"ready{again} (pid {life.pid})")
+        yield line(life.ready_us, "server", f"ready{again} (pid {life.pid})")
     if after.dead and not before.dead:
         life = after.lives[-1]
-        yield _line(life.killed_us or 0, "server", f"kill -9 {life.pid}: connection refused")
+        yield line(life.killed_us or 0, "server", f"kill -9 {life.pid}: connection refused")
     for ingestion in after.ingestions[len(before.ingestions) :]:
         words = f"{ingestion.priority} [{listed(ingestion.ids)}]"
-        yield _line(ingestion.at_us, "submitted", words)
+        yield line(ingestion.at_us, "submitted", words)
     for number in range(len(before.calls), len(after.calls)):
-        since = f"{seconds(gaps(after)[number - 1])} s after the call before" if number else ""
+        since = (
+            f"{seconds(gaps(after.calls)[number - 1])} s after the call before" if number else ""
+        )
         call = after.calls[number]
-        yield _line(call.at_us, "called", f"{listed(call.ids):<8}{since}")
+        yield line(call.at_us, "called", f"{listed(call.ids):<8}{since}")
     done = {b.ids for i in before.ingestions for b in i.batches if b.status == DONE}
     for batch in (b for i in after.ingestions for b in i.batches):
         if batch.status == DONE and batch.ids not in done:
-            yield _line(after.now_us, "done", listed(batch.ids))
-
-
-def _line(at_us: int, what: str, words: str) -> str:
-    return f"{tenths(at_us):>5} s  {what:<10} {words}".rstrip()
+            yield line(after.now_us, "done", listed(batch.ids))

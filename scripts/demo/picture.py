@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from xml.sax.saxutils import escape
 
-from demo_scene import Scene
-from demo_screen import WIDTH, draw
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.terminal_theme import TerminalTheme
+
+from scripts.demo.drawing import WIDTH
 
 THEME = TerminalTheme(
     background=(13, 17, 23),
@@ -27,7 +28,7 @@ THEME = TerminalTheme(
 # Rich's own frame names a font on a server; this one asks for nothing, and takes what the reader's machine has.
 FRAME = """\
 <svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img"
-  aria-label="Four calls, 5 s apart, HIGH before the rest of MEDIUM, while the server is killed and started again">
+  aria-label="{subject}">
   <style>
     .{unique_id}-matrix {{
       font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace;
@@ -52,16 +53,16 @@ FRAME = """\
 """
 
 
-def picture(scene: Scene) -> str:
-    """The screen as an SVG that fetches nothing."""
+def picture(screen: RenderableType, *, title: str, subject: str) -> str:
+    """A screen as an SVG that fetches nothing. `subject`: what it shows, for who cannot see it."""
     console = Console(
         record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
-    console.print(draw(scene), "")  # the last line is cut at its feet without one below it
+    console.print(screen, "")  # the last line is cut at its feet without one below it
     return console.export_svg(
-        title="make demo",
+        title=title,
         theme=THEME,
-        code_format=FRAME,
+        code_format=FRAME.replace("{subject}", escape(subject, {'"': "&quot;"})),
         font_aspect_ratio=0.6,
         unique_id="headgate",
     )

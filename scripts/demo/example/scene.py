@@ -1,74 +1,36 @@
-"""What an onlooker knows of a run of the demo, as values, and whether it is as promised.
-
-Pure. Instants are microseconds since the first submission.
-"""
+"""What an onlooker knows of the worked example's run, and whether it is as promised. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+
+from scripts.demo.values import (
+    DONE,
+    Call,
+    Check,
+    Ids,
+    Ingestion,
+    Life,
+    Scene,
+    gaps,
+    listed,
+    seconds,
+)
 
 SLOT_US = 5_000_000
 """What the default source's quota, one call per 5 s, promises between any two calls."""
 
-Ids = tuple[int, ...]
-
 PROMISED: tuple[Ids, ...] = ((1, 2, 3), (6, 7, 8), (9,), (4, 5))
 """The worked example's calls in their order: HIGH goes before what MEDIUM still waits for."""
 
-WAITING, CALLED, DONE = "yet_to_start", "triggered", "completed"
 
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A batch as GET /status says."""
-
-    ids: Ids
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ingestion:
-    """What was handed in, and how GET /status last said that it stands."""
-
-    ingestion_id: str
-    ids: Ids
-    priority: str
-    at_us: int
-    status: str = WAITING
-    batches: tuple[Batch, ...] = ()
-
-    @property
-    def ended(self) -> bool:
-        return self.status not in (WAITING, CALLED)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call as the source's journal says: when it left, and what it asked for."""
-
-    at_us: int
-    ids: Ids
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """One server process, from when it was ready until it was killed."""
-
-    pid: int
-    ready_us: int
-    killed_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
+@dataclass(frozen=True)
+class ExampleScene(Scene):
     """All that can be seen at an instant."""
 
-    now_us: int = 0
     ingestions: tuple[Ingestion, ...] = ()
     calls: tuple[Call, ...] = ()
     lives: tuple[Life, ...] = ()
-    ended: bool = False
 
     @property
     def dead(self) -> bool:
@@ -89,29 +51,7 @@ class Scene:
         return next((i.priority for i in self.ingestions if set(ids) <= set(i.ids)), "")
 
 
-def listed(ids: Ids) -> str:
-    return ",".join(map(str, ids))
-
-
-def seconds(span_us: int) -> str:
-    """To the millisecond, never rounded up: 4.9999 s must not look like 5."""
-    return f"{span_us // 1_000 / 1_000:.3f}"
-
-
-def tenths(span_us: int) -> str:
-    return f"{span_us / 1_000_000:.1f}"
-
-
 # --- what was promised ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A promise, what was seen of it, and whether it was kept; None: that is not known before the end."""
-
-    promise: str
-    seen: str
-    kept: bool | None = None
 
 
 def promises() -> tuple[Check, ...]:
@@ -124,27 +64,27 @@ def promises() -> tuple[Check, ...]:
     )
 
 
-def checked(scene: Scene) -> tuple[Check, ...]:
+def checked(scene: ExampleScene) -> tuple[Check, ...]:
     """Judge a run that has ended."""
     return (_order(scene), _quota(scene), _nothing_lost(scene), _nothing_twice(scene))
 
 
-def _order(scene: Scene) -> Check:
+def _order(scene: ExampleScene) -> Check:
     sent = tuple(call.ids for call in scene.calls)
     seen = " · ".join(map(listed, sent)) or "no call"
     kept = sent == PROMISED
     return Check("order", f"{seen}   HIGH before the rest of MEDIUM" if kept else seen, kept)
 
 
-def _quota(scene: Scene) -> Check:
-    found = gaps(scene)
+def _quota(scene: ExampleScene) -> Check:
+    found = gaps(scene.calls)
     seen = f"{' · '.join(map(seconds, found)) or 'no'} s between calls, none under 5.000 s"
     if found and min(found) < SLOT_US:
         seen = f"{seconds(min(found))} s between two calls; {seconds(SLOT_US)} s were promised"
     return Check("quota", seen, bool(found) and min(found) >= SLOT_US)
 
 
-def _nothing_lost(scene: Scene) -> Check:
+def _nothing_lost(scene: ExampleScene) -> Check:
     wanted = [id_ for ingestion in scene.ingestions for id_ in ingestion.ids]
     fetched = [
         id_ for i in scene.ingestions for b in i.batches if b.status == DONE for id_ in b.ids
@@ -153,13 +93,8 @@ def _nothing_lost(scene: Scene) -> Check:
     return Check("nothing lost", f"{len(fetched)} of {len(wanted)} ids fetched", kept)
 
 
-def _nothing_twice(scene: Scene) -> Check:
+def _nothing_twice(scene: ExampleScene) -> Check:
     asked = [id_ for call in scene.calls for id_ in call.ids]
     again = sorted({id_ for id_ in asked if asked.count(id_) > 1})
     seen = f"asked for again: {listed(tuple(again))}" if again else "every id was asked for once"
     return Check("nothing twice", f"{len(scene.calls)} calls, {seen}", not again)
-
-
-def gaps(scene: Scene) -> list[int]:
-    """From each call to the next, as they left."""
-    return [later.at_us - sooner.at_us for sooner, later in pairwise(scene.calls)]

@@ -1,0 +1,1 @@
+"""The worked example against one server that is killed in the middle."""
