@@ -24,9 +24,10 @@ from headgate.store.sqlite.engine import SqliteEngine
 from tests.contract.store.agree import assert_rows_agree
 from tests.contract.store.bench import Bench
 from tests.fakes import FakeClock
+from tests.pgbouncer import PgBouncer, pgbouncer
 from tests.postgres import create_database, postgres_server, run_sql
 
-__all__ = ["postgres_server"]
+__all__ = ["pgbouncer", "postgres_server"]
 
 OpenEngine = Callable[..., Engine]
 
@@ -47,11 +48,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def new_engine(request: pytest.FixtureRequest, clock: FakeClock) -> OpenEngine:
     """Open an engine of this kind on the test's own database.
 
-    `pooled`: PostgreSQL with nothing that a pooler in transaction mode lacks: no LISTEN, no prepared statements.
+    `pooled`: PostgreSQL through a real PgBouncer in transaction mode; skipped where none is installed.
     """
     if request.param != "sqlite":
-        profile = "?pooler=transaction" if request.param == "pooled" else ""
-        url = parse_postgres_url(request.getfixturevalue("postgres_database") + profile)
+        database: str = request.getfixturevalue("postgres_database")
+        if request.param == "pooled":
+            pooler: PgBouncer = request.getfixturevalue("pgbouncer")
+            database = pooler.url_of(database)
+        url = parse_postgres_url(database)
         return partial(PostgresEngine, url, clock=clock, time=FakeTime(clock))
     folder: Path = request.getfixturevalue("folder")
     return partial(SqliteEngine, folder / "headgate.db", clock=clock)
