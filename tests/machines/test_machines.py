@@ -31,7 +31,7 @@ from tests.simulator.process import RunningServer
 pytestmark = [pytest.mark.process, pytest.mark.slow, on_postgres]
 
 QUOTAS = ("40/10s",)
-"""A window that is long beside what a lost call costs: for 6 s more it counts as made, and nobody knows whether it was."""
+"""A window that is long beside what a lost call costs, whose fate nobody knows: it is counted for 6 s more."""
 
 GOES_ON_S = 30.0
 RESUMES_S = 10.0

@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import SAID
 from tests.postgres import create_database, postgres_server
 from tests.process.client import Journal
 from tests.process.gate import Gate
 from tests.simulator.process import RunningServer
 
 __all__ = ["postgres_server"]
-
-SAID = "said"
 
 MakeSource = Callable[..., RunningServer]
 MakeGate = Callable[..., Gate]
@@ -103,23 +102,3 @@ def say(request: pytest.FixtureRequest) -> Say:
         request.node.user_properties.append((SAID, f"{request.node.name}: {text}"))
 
     return tell
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Also where the tests ran in other processes (pytest-xdist)."""
-    ended = [
-        report
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.getreports(outcome)
-    ]
-    said = [
-        str(text)
-        for report in ended
-        if report.when == "call"
-        for name, text in report.user_properties
-        if name == SAID
-    ]
-    if said:
-        terminalreporter.section("figures of the process tests (told, not judged)")
-        for each in said:
-            terminalreporter.write_line(each)

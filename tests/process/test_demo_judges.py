@@ -93,3 +93,19 @@ def test_what_is_not_as_promised_is_noticed(wrong: MachinesScene, promises: list
     assert broken(wrong) == promises
     with pytest.raises(Broken, match=promises[0]):
         Machines(2).judge(wrong)
+
+
+def test_a_call_that_was_granted_before_a_higher_one_was_accepted_is_explained() -> None:
+    late = replace(request((8,), "HIGH", 13.5), answered_us=s(15.2))
+    scene = replace(
+        GOOD,
+        requests=(*GOOD.requests, late),
+        calls=(*GOOD.calls, call(17.2, (8,))),
+        stored=(*GOOD.stored, 8),
+    )
+
+    assert broken(scene) == []
+    assert "H2 was accepted after L3's grant" in checked(scene)[1].seen
+    assert broken(replace(scene, requests=(*GOOD.requests, replace(late, answered_us=s(14))))) == [
+        "order"
+    ]
