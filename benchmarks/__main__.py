@@ -21,12 +21,14 @@ from benchmarks import (
     http50,
     idle,
     million,
+    peers,
     postgres,
     ready,
     slots,
     status,
 )
 from benchmarks.figure import Figure, Line
+from benchmarks.scale import costs, figures
 
 FIGURES: Mapping[str, Figure] = {
     "accept": accept.measure,
@@ -40,6 +42,9 @@ FIGURES: Mapping[str, Figure] = {
     "idle": idle.measure,
     "ready": ready.measure,
     "postgres": postgres.measure,
+    "peers": peers.measure,
+    "costs": costs.measure,
+    "fleet": figures.measure,
 }
 
 

@@ -30,10 +30,11 @@ class Contestant:
 
     name: str
     server: rig.Server
+    path: str = "/ingest"
     rounds: list[load.Load] = field(default_factory=list)
 
     async def run(self, seconds: float) -> None:
-        request = load.post("/ingest", BODY, self.server.port)
+        request = load.post(self.path, BODY, self.server.port)
         self.rounds.append(
             await load.run(self.server.port, request, connections=CONNECTIONS, seconds=seconds)
         )

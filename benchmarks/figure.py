@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One number. `reached` None: it has no target here, and stands beside the others to be compared."""
+    """One number, or some words. `reached` None: it has no target here, and stands beside the others to be compared."""
 
     what: str
-    value: float
+    value: float | str
     unit: str
     target: str = ""
     reached: bool | None = None
@@ -51,13 +51,20 @@ def note(what: str, value: float, unit: str) -> Line:
     return Line(what, value, unit)
 
 
+def told(what: str, words: str) -> Line:
+    """What has to be known to read the others."""
+    return Line(what, words, "")
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """The value that a share of all values does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _short(value: float) -> str:
+def _short(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     if float(value).is_integer() or abs(value) >= 1_000:
         return f"{value:,.0f}"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

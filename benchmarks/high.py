@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -29,26 +29,36 @@ def measure(quick: bool) -> list[Line]:
         began = time.monotonic()
         asyncio.run(queue_low(rig.database(place), QUEUED))
         queued_in = time.monotonic() - began
-        with rig.headgate(place, _configuration(place)) as server:
-            found = list(islice(_samples(server, place / "journal"), samples))
+        with rig.headgate(place, configuration(place / "journal")) as server:
+            found = measured(server, place / "journal", samples, after_the_slot)
+    return [note(f"{QUEUED:,} LOW ingestions queued in", queued_in, "s"), *lines(found)]
+
+
+def lines(found: Sequence[float | None], whose: str = "") -> list[Line]:
+    """What the samples come to; `whose`: what each line begins with."""
     late = [sample for sample in found if sample is not None]
     return [
-        note(f"{QUEUED:,} LOW ingestions queued in", queued_in, "s"),
-        at_most("sent after the slot opens, p95", quantile(late, 0.95), 10, "ms"),
-        at_most("sent after the slot opens, slowest", max(late), 50, "ms"),
-        note("sent after the slot opens, median", quantile(late, 0.5), "ms"),
-        none_of("HIGH was not the next call", len(found) - len(late)),
+        at_most(f"{whose}sent after the slot opens, p95", quantile(late, 0.95), 10, "ms"),
+        at_most(f"{whose}sent after the slot opens, slowest", max(late), 50, "ms"),
+        note(f"{whose}sent after the slot opens, median", quantile(late, 0.5), "ms"),
+        none_of(f"{whose}HIGH was not the next call", len(found) - len(late)),
     ]
 
 
-def _configuration(place: Path) -> str:
+def configuration(file: Path) -> str:
+    """A source that is called once in each span, and notes in a file when it was."""
     return f"""
 [sources.simulated]
 quota = ["1/{SPAN_US // 1_000}ms"]
 counted_within = "0s"
 latency = "20ms"
-journal = "{place / "journal"}"
+journal = "{file}"
 """
+
+
+def after_the_slot(previous: journal.Call) -> float:
+    """When the slot after a call opens."""
+    return journal.opens_us(previous, SPAN_US)
 
 
 async def queue_low(database: Path, count: int) -> None:
@@ -69,8 +79,19 @@ async def _low(service: Service, first: int) -> None:
     await service.submit(list(range(first, first + 5)), priority=Priority.LOW)
 
 
-def _samples(server: rig.Server, file: Path) -> Iterator[float | None]:
-    """How late each HIGH was sent, in milliseconds; None where something else was sent in its place."""
+def measured(
+    server: rig.Server, file: Path, samples: int, opens_us: Callable[[journal.Call], float]
+) -> list[float | None]:
+    """How late each HIGH was sent, in milliseconds; None where something else was sent in its place.
+
+    `opens_us` says of the call before it from when on it could have been sent.
+    """
+    return list(islice(_samples(server, file, opens_us), samples))
+
+
+def _samples(
+    server: rig.Server, file: Path, opens_us: Callable[[journal.Call], float]
+) -> Iterator[float | None]:
     chance = random.Random(4)
     calls = journal.follow(file)
     next(calls)
@@ -79,7 +100,7 @@ def _samples(server: rig.Server, file: Path) -> Iterator[float | None]:
         number += 1
         time.sleep(chance.uniform(0.05, 0.35))
         server.submit([number], "HIGH")
-        opens = journal.opens_us(previous, SPAN_US)
+        opens = opens_us(previous)
         if time.time() * 1e6 >= opens:
             continue  # this slot was over before the submission was answered: the next one shows nothing
         sent = next(calls)

@@ -1,4 +1,4 @@
-"""The second engine, on a PostgreSQL of its own: accepts, a million ids, claims, and what it costs at rest."""
+"""The second engine, on a PostgreSQL of its own: accepts, a million ids, HIGH, claims, and what it costs at rest."""
 
 from __future__ import annotations
 
@@ -6,46 +6,26 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from statistics import median
 
-from benchmarks import load, million, rig
-from benchmarks.figure import Line, at_least, at_most, below, none_of, note, quantile
-from headgate.clock import HostClock
-from headgate.core.model import CallReport, CallRules, QuotaSpec, SourceSpec
-from headgate.core.outcome import Fetched
-from headgate.core.quota import Pacing
-from headgate.core.retry import Complete, RetryPolicy
-from headgate.store.commands.claim import Claims, claim
-from headgate.store.commands.configure import configure
-from headgate.store.commands.settle import settle
-from headgate.store.postgres.engine import PostgresEngine
-from headgate.store.postgres.url import parse_postgres_url
-from tests.postgres import create_database, run_sql, served
+from benchmarks import load, million, postgres_claims, postgres_high, rig, statements
+from benchmarks.figure import Line, at_least, below, none_of, note, quantile
+from benchmarks.postgres_claims import TRUSTED_S
+from tests.postgres import PostgresServer, create_database, run_sql, served
 
 BODY = b'{"ids": [1, 2, 3, 4, 5], "priority": "HIGH"}'
-TRUSTED_S = 4.0
-"""How long a process that has just started may take until it is trusted with the clock."""
-
-QUEUED = """
-with made as (
-  insert into ingestion (ingestion_id, client, source, priority, size, id_count, distinct_count,
-                         batch_count, accepted_at)
-  select gen_random_uuid()::text, 'default', '{source}', 10, 3, 3, 3, 1, 0 from generate_series(1, {count})
-  returning seq)
-insert into id_chunk (seq, start, distinct_count, ids) select seq, 0, 3, '[1,2,3]' from made
-"""
 
 
 def measure(quick: bool) -> list[Line]:
     seconds = 2.0 if quick else 5.0
-    with served() as server, rig.folder():
+    with served(**statements.LOGGING) as server:
         return [
             *_accepts(server.url, processes=1, seconds=seconds),
             *_accepts(server.url, processes=2, seconds=seconds),
             *_a_million(server.url),
-            *asyncio.run(_claims(create_database(server.url, "claims"), seconds)),
-            *asyncio.run(_lengths(create_database(server.url, "lengths"), quick)),
-            *_at_rest(create_database(server.url, "rest"), 10.0 if quick else 30.0),
+            *postgres_high.measure(server.url, 3 if quick else 20),
+            *asyncio.run(postgres_claims.rates(create_database(server.url, "rates"), seconds)),
+            *asyncio.run(postgres_claims.lengths(create_database(server.url, "lengths"), quick)),
+            *_at_rest(server, 10.0 if quick else 30.0),
         ]
 
 
@@ -53,13 +33,8 @@ def measure(quick: bool) -> list[Line]:
 
 
 def _serve(stack: ExitStack, url: str) -> rig.Server:
-    place, port = stack.enter_context(rig.folder()), rig.free_port()
-    arguments = ["-m", "uvicorn", "--log-level", "warning", "main:app"]
-    arguments += ["--app-dir", str(rig.REPOSITORY), "--host", rig.HOST, "--port", str(port)]
-    environment = {**rig.environment_of(place), "HEADGATE_DATABASE_URL": url}
-    server = stack.enter_context(rig.started(arguments, port, place, environment))
-    rig.wait_for(server, "/readyz")
-    return server
+    place = stack.enter_context(rig.folder())
+    return stack.enter_context(rig.headgate(place, url=url))
 
 
 def _accepts(server_url: str, *, processes: int, seconds: float) -> list[Line]:
@@ -108,90 +83,10 @@ def _a_million(server_url: str) -> list[Line]:
     ]
 
 
-def _at_rest(url: str, seconds: float) -> list[Line]:
-    with ExitStack() as stack:
-        _serve(stack, url)
+def _at_rest(server: PostgresServer, seconds: float) -> list[Line]:
+    url = create_database(server.url, "rest")
+    statements.log_statements_of(url)
+    with rig.folder() as place, rig.headgate(place, url=url):
         time.sleep(TRUSTED_S)
-        count = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
-        before = run_sql(url, "select pg_stat_clear_snapshot()", count)[0][0]
-        time.sleep(seconds)
-        after = run_sql(url, "select pg_stat_clear_snapshot()", count)[0][0]
-    return [note("transactions a minute, one process at rest", (after - before) * 60 / seconds, "")]
-
-
-# -- in this process -----------------------------------------------------------------------------------------
-
-
-def _source(name: str) -> SourceSpec:
-    quota = QuotaSpec(name, (), Pacing.BURST)
-    return SourceSpec(name, quota, (), CallRules(concurrency=10**6, batch_size=3))
-
-
-async def _open(url: str, names: Sequence[str]) -> PostgresEngine:
-    engine = PostgresEngine(parse_postgres_url(url), clock=HostClock())
-    await engine.open()
-    await engine.run(configure, [_source(name) for name in names], [])
-    return engine
-
-
-async def _claim_and_settle(engine: PostgresEngine, source: str, most: int) -> tuple[int, float]:
-    """How many batches were claimed and settled, and how long the claim took."""
-    began = time.perf_counter()
-    got = await engine.run(claim, source, worker=engine.worker, most=most)
-    took = time.perf_counter() - began
-    assert isinstance(got, Claims), got
-    report = CallReport(sent=True, written_ago_us=0, answered_ago_us=0)
-    steps = [Complete(Fetched({p: b"{}" for p, _ in each.ids})) for each in got.claims]
-    policy = RetryPolicy()
-    await asyncio.gather(
-        *(
-            engine.run(settle, each, step, report, policy=policy)
-            for each, step in zip(got.claims, steps, strict=True)
-        )
-    )
-    return len(got.claims), took
-
-
-async def _claims(url: str, seconds: float) -> list[Line]:
-    names = [f"s{number}" for number in range(16)]
-    engine = await _open(url, names)
-    watching = asyncio.create_task(engine.attend())
-    for name in names:
-        await asyncio.to_thread(run_sql, url, QUEUED.format(source=name, count=20_000))
-    await asyncio.sleep(TRUSTED_S)
-
-    async def drain(name: str, most: int) -> int:
-        done, until = 0, time.perf_counter() + seconds
-        while time.perf_counter() < until:
-            done += (await _claim_and_settle(engine, name, most))[0]
-        return done
-
-    lines = []
-    for count, most in ((1, 1), (1, 16), (4, 1), (16, 1)):
-        done = sum(await asyncio.gather(*(drain(name, most) for name in names[:count])))
-        what = f"batches claimed and settled, {count} sources, {most} a claim"
-        lines.append(note(what, done / seconds, "/s"))
-    watching.cancel()
-    await engine.close()
-    return lines
-
-
-async def _lengths(url: str, quick: bool) -> list[Line]:
-    lengths = {"short": 100, "middle": 100_000, "long": 100_000 if quick else 1_000_000}
-    engine = await _open(url, list(lengths))
-    watching = asyncio.create_task(engine.attend())
-    for name, count in lengths.items():
-        await asyncio.to_thread(run_sql, url, QUEUED.format(source=name, count=count))
-    await asyncio.to_thread(run_sql, url, "vacuum analyze")
-    await asyncio.sleep(TRUSTED_S)
-    took: dict[str, list[float]] = {name: [] for name in lengths}
-    for _ in range(90):
-        for name in lengths:
-            took[name].append((await _claim_and_settle(engine, name, 1))[1])
-    watching.cancel()
-    await engine.close()
-    ms = {name: 1_000 * median(times) for name, times in took.items()}
-    return [
-        *(note(f"a claim at {lengths[name]:,} queued", ms[name], "ms") for name in lengths),
-        at_most("longest queue / shortest", ms["long"] / ms["short"], 1.25, "x"),
-    ]
+        (asked,) = statements.at_rest(server, [url], seconds)
+    return statements.lines("one process at rest", asked)

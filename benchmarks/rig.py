@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ HOST = "127.0.0.1"
 START_S = 30.0
 STOP_S = 15.0
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+PEERS_VARIABLES = ("PG", "PROCRASTINATE_", "BENCH_")
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 
 
@@ -119,20 +120,31 @@ def exchange(
 
 @contextmanager
 def uvicorn(
-    app: str, place: Path, environment: Mapping[str, str], *, ready: str = "/"
+    app: str,
+    place: Path,
+    environment: Mapping[str, str],
+    *,
+    ready: str = "/",
+    python: str = sys.executable,
 ) -> Iterator[Server]:
     """Serve an ASGI application; the same settings for every one of them."""
     arguments = ["-m", "uvicorn", "--app-dir", str(REPOSITORY), "--log-level", "warning", app]
     port = free_port()
-    with started([*arguments, "--host", HOST, "--port", str(port)], port, place, environment) as up:
+    arguments += ["--host", HOST, "--port", str(port)]
+    with started(arguments, port, place, environment, python=python) as up:
         wait_for(up, ready)
         yield up
 
 
 @contextmanager
-def headgate(place: Path, configuration: str = "") -> Iterator[Server]:
-    """Serve Headgate as its users do, on a database in a folder, with a configuration file if there is one."""
+def headgate(place: Path, configuration: str = "", *, url: str = "") -> Iterator[Server]:
+    """Serve Headgate as its users do, with a configuration file if there is one.
+
+    On a database in the folder, or on the PostgreSQL database of the URL.
+    """
     environment = environment_of(place, configuration)
+    if url:
+        environment["HEADGATE_DATABASE_URL"] = url
     with uvicorn("main:app", place, environment, ready="/readyz") as server:
         yield server
 
@@ -149,19 +161,25 @@ def database(place: Path) -> Path:
 
 @contextmanager
 def started(
-    arguments: Sequence[str], port: int, place: Path, environment: Mapping[str, str]
+    arguments: Sequence[str],
+    port: int,
+    place: Path,
+    environment: Mapping[str, str],
+    *,
+    python: str = sys.executable,
+    errors: Path | None = None,
 ) -> Iterator[Server]:
-    """A Python process that lives as long as the block."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=place,
-        env={**_clean_environment(), **environment},
-        stdout=subprocess.DEVNULL,
-    )
-    try:
+    """A Python process that lives as long as the block; what it complains about is shown, or kept in a file."""
+    with ExitStack() as stack:
+        process = subprocess.Popen(
+            [python, *arguments],
+            cwd=place,
+            env={**_clean_environment(), **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=None if errors is None else stack.enter_context(errors.open("wb")),
+        )
+        stack.callback(_end, process)
         yield Server(process, port)
-    finally:
-        _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -175,7 +193,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _clean_environment() -> dict[str, str]:
     """Ours without what would configure the server that is measured."""
-    foreign = ("HEADGATE_", "DATABASE_URL", "PORT", "WEB_CONCURRENCY", "UVICORN_")
+    foreign = ("HEADGATE_", "DATABASE_URL", "PORT", "WEB_CONCURRENCY", "UVICORN_", *PEERS_VARIABLES)
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
