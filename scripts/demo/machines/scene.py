@@ -185,7 +185,8 @@ def _quota(scene: MachinesScene) -> Check:
 def _order(scene: MachinesScene) -> Check:
     made = " ".join(scene.name_of(call.ids) for call in scene.calls)
     early = next(filter(None, (_overtaken(scene, call) for call in scene.calls)), None)
-    return Check("order", f"{made}   HIGH before LOW" if early is None else early, early is None)
+    seen = f"{made}   {_just_before(scene) or 'HIGH before LOW'}"
+    return Check("order", seen if early is None else early, early is None)
 
 
 def _overtaken(scene: MachinesScene, call: WorkerCall) -> str | None:
@@ -198,6 +199,18 @@ def _overtaken(scene: MachinesScene, call: WorkerCall) -> str | None:
     for since_us, ids in line[:place]:
         if ids not in begun and since_us + LATE_US <= call.at_us:
             return f"{scene.name_of(call.ids)} went before {scene.name_of(ids)}"
+    return None
+
+
+def _just_before(scene: MachinesScene) -> str | None:
+    """What looks as if it had overtaken, and had been granted when what goes before it was accepted."""
+    for each in scene.requests:
+        begun_us = next((c.at_us for c in scene.calls if set(c.ids) <= set(each.ids)), scene.now_us)
+        for call in scene.calls:
+            lower = URGENCY.index(scene.priority_of(call.ids)) > URGENCY.index(each.priority)
+            if lower and each.at_us < call.at_us < begun_us:
+                first = scene.name_of(each.slices[0].ids)
+                return f"{first} was accepted after {scene.name_of(call.ids)}'s grant"
     return None
 
 

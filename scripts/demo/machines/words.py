@@ -61,7 +61,7 @@ def _caption_after_database(scene: MachinesScene) -> str:
         return "A client hands in HIGH all the same, and the API lets it wait."
     if scene.resumed is None:
         return "The database is back, and has what it had flushed to the disk."
-    return "The line is as it was, with the new HIGH in front."
+    return "The line is as it was, and HIGH goes before what is left of LOW."
 
 
 def _summary(scene: MachinesScene) -> str:
