@@ -136,11 +136,8 @@ class Wakes(Protocol):
     async def next(self, source: str, *, timeout_us: int) -> None:
         """Return at the next hint for a source, at once if one came since the last call, or after the time-out."""
 
-    def wake(self, source: str) -> bool:
-        """Give the hint by hand, from any thread; returns whether somebody in this process looks after the source."""
-
-    def look_after(self, source: str, here: bool) -> None:
-        """Say that whoever sleeps here on a source asks for its work when woken, or no longer does."""
+    def wake(self, source: str) -> None:
+        """Give the hint by hand; from any thread."""
 
 
 class Engine(Protocol):

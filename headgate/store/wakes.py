@@ -18,7 +18,6 @@ class LocalWakes:
     def __init__(self) -> None:
         self._sleepers: dict[str, _Sleeper] = {}
         self._early: set[str] = set()
-        self._looked_after: set[str] = set()
 
     async def next(self, source: str, *, timeout_us: int) -> None:
         sleeper = self._sleeper(source)
@@ -33,19 +32,12 @@ class LocalWakes:
         finally:
             sleeper.event.clear()
 
-    def wake(self, source: str) -> bool:
+    def wake(self, source: str) -> None:
         sleeper = self._sleepers.get(source)
         if sleeper is None or sleeper.loop.is_closed():
             self._early.add(source)
-            return False
+            return
         sleeper.loop.call_soon_threadsafe(sleeper.event.set)
-        return source in self._looked_after
-
-    def look_after(self, source: str, here: bool) -> None:
-        if here:
-            self._looked_after.add(source)
-        else:
-            self._looked_after.discard(source)
 
     def wake_all(self) -> None:
         """Hint to everybody who sleeps or has slept."""

@@ -83,7 +83,6 @@ class Lane:
     def stop(self) -> None:
         """Begin no new call; what is on the wire goes on. From any thread or signal handler of this process."""
         self._stopping = True
-        self._look_after(False)
         self._tools.engine.wakes.wake(self._spec.name)
 
     async def finished(self) -> None:
@@ -99,25 +98,16 @@ class Lane:
                 await self._sleep(sleep_us)
 
     async def _ask(self) -> int:
-        """Dispatch if it is on duty, and say whether hints are well placed here; returns how long to sleep."""
+        """Dispatch if it is on duty; returns how long to sleep."""
         if not self._on_duty:
-            self._look_after(False)
             return POLL_US
         try:
-            sleep_us = await self._dispatch()
+            return await self._dispatch()
         except Unavailable:
-            sleep_us = int(AGAIN_S * 1_000_000)
-            self._look_after(False)
+            return int(AGAIN_S * 1_000_000)
         except Exception as error:
             self._tools.observe(LoopFailed(f"dispatcher of {self._spec.name}", error))
-            sleep_us = int(AGAIN_S * 1_000_000)
-            self._look_after(False)
-        else:
-            self._look_after(not self._stopping)
-        return sleep_us
-
-    def _look_after(self, here: bool) -> None:
-        self._tools.engine.wakes.look_after(self._spec.name, here)
+            return int(AGAIN_S * 1_000_000)
 
     async def _sleep(self, sleep_us: int) -> None:
         """Sleep as long as told, or until the next hint."""

@@ -195,7 +195,7 @@ class PostgresEngine:
                     self._failpoint(f"after_commit.{name}")
                 break
         self._tell(tx)  # outside: an observer's error is no reason to run again what is committed
-        await self._hint({each for each in set(tx.woken) if not self.wakes.wake(each)})
+        await self._hint(set(tx.woken))
         return result
 
     @asynccontextmanager
@@ -219,17 +219,16 @@ class PostgresEngine:
                 await asyncio.sleep(attempt.pause_s * min(nth, 5) * random.uniform(0.5, 1.5))
 
     def _tell(self, tx: PostgresTransaction) -> None:
-        """After the commit: what was believed of the clock, and facts."""
+        """After the commit: what was believed of the clock, hints, facts."""
         for reading, offset in tx.believed:
             self._time.watch.believe(reading, offset)
+        for source in set(tx.woken):
+            self.wakes.wake(source)
         for fact in tx.facts:
             self._observe(fact)
 
     async def _hint(self, sources: set[str]) -> None:
-        """To other processes, of what nobody here looks after: each of them that looks costs a claim.
-
-        Gathered for a moment, or told at once in a loop that may end in a moment.
-        """
+        """To other processes: gathered for a moment, or at once in a loop that may end in a moment."""
         if self._hints is None or not sources:
             return
         if self._pools.at_home:

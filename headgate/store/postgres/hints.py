@@ -31,7 +31,7 @@ AT_ONCE = 50
 class Hints:
     """Tells other processes which sources have something to do, and hears it from them."""
 
-    def __init__(self, pools: Pools, *, sender: str, heard: Callable[[str], object]) -> None:
+    def __init__(self, pools: Pools, *, sender: str, heard: Callable[[str], None]) -> None:
         self._pools = pools
         self._sender = sender
         self._heard = heard

@@ -182,26 +182,6 @@ async def test_an_observer_that_raises_does_not_run_again_what_is_committed(
     assert await bench.rows("select count(*) from ledger") == [(1,)]
 
 
-async def test_others_are_told_of_what_nobody_here_looks_after(bench: Bench, other: Bench) -> None:
-    await bench.configure(source())
-    await other.configure(source())
-    heard = asyncio.create_task(bench.engine.attend())
-    await asyncio.sleep(0.5)
-    await other.engine.wakes.next("catalog", timeout_us=1_000)  # from now on somebody sleeps there
-    other.engine.wakes.look_after("catalog", True)
-    await bench.engine.wakes.next("catalog", timeout_us=1_000)
-    began = time.monotonic()
-    await other.submit(1)
-    await bench.engine.wakes.next("catalog", timeout_us=400_000)
-    assert time.monotonic() - began >= 0.4, "it was told of what the other sees to itself"
-
-    other.engine.wakes.look_after("catalog", False)
-    await other.submit(2)
-    await bench.engine.wakes.next("catalog", timeout_us=10_000_000)
-    heard.cancel()
-    assert time.monotonic() - began < 5
-
-
 async def test_a_database_that_cannot_be_reached_makes_commands_unavailable(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
