@@ -154,7 +154,13 @@ def test_a_wrong_number_of_machines_is_said(wrong: str) -> None:
 
 def test_make_hands_the_number_on() -> None:
     def would_run(*arguments: str) -> list[str]:
-        dry = ["make", "--dry-run", "--assume-old=.make/run", "--assume-old=.make/dev"]
+        dry = [
+            "make",
+            "--dry-run",
+            "--no-print-directory",
+            "--assume-old=.make/run",
+            "--assume-old=.make/dev",
+        ]
         said = subprocess.run(
             [*dry, "demo", *arguments], cwd=REPOSITORY, capture_output=True, check=True
         )
