@@ -177,7 +177,8 @@ class Fleet:
         source = self._sources[number]
         cost = self._costs.settle_us + source.size * self._costs.record_us
         done = self._take(source, now, since, cost)
-        self._push(done, self._ask, number)
+        for _ in source.crew:
+            self._push(done + self._chance.expovariate(1 / LATE_US), self._ask, number)
         source.out -= 1
         if source.waiting:
             source.waiting = False

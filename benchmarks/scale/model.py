@@ -57,8 +57,8 @@ class Needs:
 
 
 def transactions_per_call(load: Load) -> float:
-    """A grant and its settle, a look of the same lane after each of them, and one of each other lane on duty."""
-    return 4.0 + (on_duty(load) - 1)
+    """A grant and its settle, and a look after each of them by the same lane and by each other lane on duty."""
+    return 4.0 + 2 * (on_duty(load) - 1)
 
 
 def on_duty(load: Load) -> int:
