@@ -48,6 +48,7 @@ export class River {
     );
     this._showing = null;
     this._running = false;
+    this._called = true;
     this._last = 0;
     this._movedAt = performance.now();
     this._frame = this._frame.bind(this);
@@ -70,7 +71,8 @@ export class River {
     this._scale(source);
     const now = serverNow();
     mark(this._root, "asleep", performance.now() - this._movedAt > ASLEEP_AFTER_MS ? "yes" : "no");
-    mark(this._root, "called", this._model.isCalled(chosen) ? "yes" : "no");
+    this._called = this._model.isCalled(chosen);
+    mark(this._root, "called", this._called ? "yes" : "no");
     this._chips.update(this._model, this._space, now, first);
     this._timeLine.update(this._model, first);
     this._run();
@@ -133,8 +135,8 @@ export class River {
     const batches = this._chips.place(space, now, passed);
     const calls = this._timeLine.place(space, now);
     mark(this._root, "empty", batches || calls ? "no" : "yes");
-    const called = this._model.isCalled(source.name);
-    const counting = this._gate.draw(source, now, { slot: space.slot, slotAt: space.slotAt, waiting: waits, called });
+    const known = { slot: space.slot, slotAt: space.slotAt, waiting: waits, called: this._called };
+    const counting = this._gate.draw(source, now, known);
     const moving = batches || calls || counting;
     if (moving) this._movedAt = performance.now();
     return moving;
