@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -63,13 +64,15 @@ class Telemetry:
     def __call__(self, fact: Fact) -> None:
         level, words = LEVELS[type(fact)]
         if level > logging.DEBUG or self._log.is_enabled_for(level):
-            with suppress(OSError, ValueError):  # a log that is full or closed stops nobody
-                self._log.log(level, words, **_details(fact))
+            self._tell(level, words, _details(fact))
 
     def say(self, words: str, **details: object) -> None:
         """A line about the process itself."""
-        with suppress(OSError, ValueError):
-            self._log.warning(words, **details)
+        self._tell(logging.WARNING, words, details)
+
+    def _tell(self, level: int, words: str, details: Mapping[str, object]) -> None:
+        with suppress(OSError, ValueError):  # a log that is full or closed stops nobody
+            self._log.log(level, words, **details)
 
 
 def _details(fact: Fact) -> dict[str, Any]:

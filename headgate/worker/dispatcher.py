@@ -77,8 +77,9 @@ class Lane:
 
     def put_on_duty(self, on_duty: bool) -> None:
         """Ask for work, or leave it to others until told otherwise; what is on the wire goes on."""
-        self._on_duty = on_duty
-        self._tools.engine.wakes.wake(self._spec.name)
+        if on_duty != self._on_duty:
+            self._on_duty = on_duty
+            self._tools.engine.wakes.wake(self._spec.name)
 
     def stop(self) -> None:
         """Begin no new call; what is on the wire goes on. From any thread or signal handler of this process."""

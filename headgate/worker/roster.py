@@ -20,8 +20,7 @@ class Roster:
         self._engine = engine
         self._card = card
         self._lanes = lanes
-        self._called: dict[WorkerId, frozenset[str]] = {}
-        self._counted: frozenset[WorkerId] = frozenset()
+        self._called: dict[WorkerId, frozenset[str]] = {}  # what each of those that count calls
 
     async def sign_in(self) -> None:
         """Be listed among the workers; those that are known to be dead are no longer."""
@@ -37,11 +36,10 @@ class Roster:
         """Put the lanes on duty or relieve them, by who is there."""
         if all(each.worker != self._card.worker for each in listed):
             await self.sign_in()  # it was taken for lost
-        counted = frozenset(each.worker for each in listed if self._is_counted(each))
-        if counted == self._counted:
+        counted = {each.worker for each in listed if self._is_counted(each)}
+        if counted == self._called.keys():
             return
         self._called = {worker: await self._sources_of(worker) for worker in counted}
-        self._counted = counted
         for lane in self._lanes:
             lane.put_on_duty(self._on_duty(lane))
 
