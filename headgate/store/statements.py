@@ -1,7 +1,8 @@
 """Named SQL beside the code that speaks it: `claim.sql` holds the statements of `claim.py`.
 
 A statement begins with `-- name: promise`. Where the engines differ, a form of its own follows as
-`-- name (postgres): promise`. Placeholders are ?1 ... ?n; for PostgreSQL they become $1 ... $n.
+`-- name (postgres): promise`. Placeholders are ?1 ... ?n; for PostgreSQL they become $1 ... $n. A `for update` at the
+end is for engines that lock rows: SQLite has no such clause, and whoever writes there has the file to himself.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 _HEAD = re.compile(r"^-- (?P<name>[a-z_0-9]+)(?: \((?P<engine>sqlite|postgres)\))?:", re.MULTILINE)
+_LOCKING = re.compile(r" for update(?: of \w+)?$")
 _PLACEHOLDER = re.compile(r"\?(\d+)")
 
 
@@ -53,6 +55,7 @@ def parse(text: str) -> dict[str, Statement]:
 
 
 def _statement(name: str, forms: dict[str, str]) -> Statement:
-    sqlite = forms.get("sqlite", forms.get("shared", ""))
-    postgres = forms.get("postgres", forms.get("shared", ""))
+    shared = forms.get("shared", "")
+    sqlite = forms.get("sqlite", _LOCKING.sub("", shared))
+    postgres = forms.get("postgres", shared)
     return Statement(name, sqlite, _PLACEHOLDER.sub(r"$\1", postgres))

@@ -1,10 +1,7 @@
 -- clock: what ledger time is counted from
 select epoch, offset_us, touches from clock;
 
--- clock_alone (sqlite): the same, locked
-select epoch, offset_us, touches from clock;
-
--- clock_alone (postgres): the same, locked until the transaction ends
+-- clock_alone: the same, locked until the transaction ends
 select epoch, offset_us, touches from clock for update;
 
 -- touch: somebody who watches the reference has looked
@@ -41,13 +38,7 @@ update ledger_charge set occupied_until = occupied_until + ?1, carried_us = carr
 -- hold (postgres): a source, until the transaction ends
 select 1 from source where name = ?1 for update;
 
--- lock (sqlite): the quotas that a source is charged to, in the order of their names, with the source and the clock
-select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at,
-       q.last_wall, s.rules, s.failures, s.closed_until, c.epoch, c.offset_us, c.touches
-from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source left join clock c on true
-where n.source = ?1 and n.left_at is null order by q.name;
-
--- lock (postgres): the same, locked in that order until the transaction ends
+-- lock: the quotas that a source is charged to, locked in the order of their names, with the source and the clock
 select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at,
        q.last_wall, s.rules, s.failures, s.closed_until, c.epoch, c.offset_us, c.touches
 from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source left join clock c on true

@@ -33,7 +33,7 @@ async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
     if first is None:
         return 0
     locked = await lock_source(tx, first[0])
-    rows = await tx.all(SQL.held_by, worker, before, locked.name)
+    rows = await tx.lock(SQL.held_by, worker, before, locked.name)
     for row in rows:
         await _give_back(tx, locked, worker, row)
     if rows:
