@@ -8,9 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +16,8 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 import pytest
 
-from tests.postgres import (
-    STARTS_WITHIN_S,
-    _die_with_parent,
-    _free_port,
-    _unprivileged,
-    _user,
-    postgres_server,
-    run_sql,
-)
+from tests.postgres import postgres_server, run_sql
+from tests.processes import ENDS_WITHIN_S, Daemon, give_away, open_folder
 
 __all__ = ["pgbouncer", "postgres_server"]
 
@@ -35,12 +25,13 @@ CONNECTIONS = 3
 """To each database, for everybody. They take turns, so that two transactions of a client are seldom on the same one."""
 
 
-class PgBouncer:
+class PgBouncer(Daemon):
     """One PgBouncer in front of a server."""
 
+    parting = signal.SIGTERM
+
     def __init__(self, folder: Path, server_url: str, **settings: str) -> None:
-        self.folder = folder
-        self.port = _free_port()
+        super().__init__(folder)
         self._server = urlsplit(server_url)
         self._settings = {
             "listen_addr": "127.0.0.1",
@@ -55,15 +46,10 @@ class PgBouncer:
             "server_round_robin": "1",
             **settings,
         }
-        self._process: subprocess.Popen[bytes] | None = None
 
     def url_of(self, database_url: str) -> str:
         """The way through it to a database of its server, for Headgate."""
         return self._url(urlsplit(database_url).path[1:]) + "?pooler=transaction"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log"
 
     def make(self) -> None:
         """Write its configuration."""
@@ -78,40 +64,20 @@ class PgBouncer:
         password = unquote(self._server.password or "")
         users = self.folder / "users"
         users.write_text(f'"{self._user}" "{password}"\n', encoding="utf-8")
-        if os.getuid() == 0:
-            for each in (self.folder, self._configuration, users):
-                shutil.chown(each, _user().pw_uid, _user().pw_gid)
+        give_away(self.folder, self._configuration, users)
 
     def start(self) -> None:
         """Start, and wait until it answers."""
         program = installed()
         assert program is not None
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [program, str(self._configuration)],
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                preexec_fn=_die_with_parent,
-                **_unprivileged(),
-            )
-        deadline = time.monotonic() + STARTS_WITHIN_S
-        while not self._answers():
-            assert time.monotonic() < deadline, self.log.read_text(errors="replace")
-            time.sleep(0.02)
+        self._launch(program, str(self._configuration))
+        self._wait_until(self._answers)
 
     def kill(self) -> None:
         """Cut every connection at once, in the middle of whatever it was. It can be started again at once."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(30)
-        self._process = None
-
-    def stop(self) -> None:
-        """Stop without waiting for those who are connected."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(30)
+            self._process.wait(ENDS_WITHIN_S)
         self._process = None
 
     @property
@@ -147,16 +113,14 @@ def pooling(server_url: str, **settings: str) -> Iterator[PgBouncer]:
     """A PgBouncer for as long as the context lasts; where none is installed, the test is skipped."""
     if installed() is None:
         pytest.skip("no PgBouncer is installed: nothing was tried through one")
-    folder = Path(tempfile.mkdtemp(prefix="headgate-pgbouncer-"))
-    folder.chmod(0o755)
-    pooler = PgBouncer(folder / "pooler", server_url, **settings)
-    try:
-        pooler.make()
-        pooler.start()
-        yield pooler
-    finally:
-        pooler.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with open_folder("headgate-pgbouncer-") as folder:
+        pooler = PgBouncer(folder / "pooler", server_url, **settings)
+        try:
+            pooler.make()
+            pooler.start()
+            yield pooler
+        finally:
+            pooler.stop()
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import pwd
-import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,8 +19,17 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.processes import (
+    HOST,
+    STARTS_WITHIN_S,
+    Daemon,
+    children_of,
+    give_away,
+    open_folder,
+    unprivileged,
+)
+
 ELSEWHERE = "HEADGATE_TEST_POSTGRES"
-STARTS_WITHIN_S = 20.0
 
 
 def _programs() -> Path:
@@ -42,12 +46,13 @@ FAST = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 """Where a test does not look at what survives a power cut."""
 
 
-class PostgresServer:
+class PostgresServer(Daemon):
     """One server on a folder of its own."""
 
+    parting = signal.SIGINT
+
     def __init__(self, folder: Path, **settings: str) -> None:
-        self.folder = folder
-        self.port = _free_port()
+        super().__init__(folder)
         self._settings = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
@@ -56,26 +61,15 @@ class PostgresServer:
             "logging_collector": "off",
             **settings,
         }
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
-    @property
-    def log(self) -> Path:
-        return self.folder / "log"
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
     def make(self) -> None:
         """Make the database's files."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if os.getuid() == 0:
-            shutil.chown(self.folder, _user().pw_uid, _user().pw_gid)
+        give_away(self.folder)
         self._run(
             "initdb",
             "-U",
@@ -93,43 +87,24 @@ class PostgresServer:
     def start(self, **environment: str) -> None:
         """Start, and wait until it answers."""
         options = [f"--{name.replace('_', '-')}={value}" for name, value in self._settings.items()]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(PROGRAMS / "postgres"), "-D", self._data, "-p", str(self.port), *options],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "LC_ALL": "C", **environment},
-                cwd=self.folder,
-                preexec_fn=_die_with_parent,
-                **_unprivileged(),
-            )
-        self.wait_until_ready()
-
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + STARTS_WITHIN_S
-        while self._run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), check=False):
-            assert time.monotonic() < deadline, self.log.read_text(errors="replace")
-            time.sleep(0.05)
+        where = ["-D", self._data, "-p", str(self.port)]
+        environment = {"LC_ALL": "C", **environment}
+        self._launch(str(PROGRAMS / "postgres"), *where, *options, **environment)
+        asked = ["-q", "-h", HOST, "-p", str(self.port)]
+        self._wait_until(lambda: self._run("pg_isready", *asked, check=False) == 0)
 
     def kill(self) -> None:
         """As a power cut does: every process of the server at once. It can be started again at once."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGSTOP)  # so that it starts no further child meanwhile
-        children = _children(self._process.pid)
+        children = children_of(self._process.pid)
         for pid in (self._process.pid, *children):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait(30)
         self._process = None
         _wait_until_gone(children)
-
-    def stop(self) -> None:
-        """Cut every connection, and stop in order."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
-        self._process = None
 
     @property
     def _data(self) -> str:
@@ -143,7 +118,7 @@ class PostgresServer:
             cwd=self.folder,
             env={**os.environ, "LC_ALL": "C"},
             check=False,
-            **_unprivileged(),
+            **unprivileged(),
         )
         assert not check or done.returncode == 0, done.stderr + done.stdout
         return done.returncode
@@ -152,16 +127,14 @@ class PostgresServer:
 @contextmanager
 def served(**settings: str) -> Iterator[PostgresServer]:
     """A server for as long as the context lasts."""
-    folder = Path(tempfile.mkdtemp(prefix="headgate-postgres-"))
-    folder.chmod(0o755)
-    server = PostgresServer(folder / "server", **settings)
-    try:
-        server.make()
-        server.start()
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with open_folder("headgate-postgres-") as folder:
+        server = PostgresServer(folder / "server", **settings)
+        try:
+            server.make()
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -198,27 +171,6 @@ def run_sql(url: str, *statements: str) -> list[Any]:
     return asyncio.run(run())
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _user() -> pwd.struct_passwd:
-    return pwd.getpwnam("nobody")
-
-
-def _unprivileged() -> dict[str, Any]:
-    """PostgreSQL refuses to run as root."""
-    if os.getuid() != 0:
-        return {}
-    return {"user": _user().pw_uid, "group": _user().pw_gid, "extra_groups": []}
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
-
-
 def read_at_once(url: str, *queries: str) -> list[list[tuple[Any, ...]]]:
     """The rows of several queries, all of one instant."""
 
@@ -247,9 +199,3 @@ def _runs(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
-
-
-def _children(pid: int) -> list[int]:
-    """The processes that a server has started."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return [int(each) for each in found]

@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -43,6 +42,7 @@ from headgate.store.commands import claim, entries, ledger, rescue
 from headgate.store.sqlite import engine as sqlite
 from headgate.worker import dispatcher, keeper
 from main import app
+from tests.processes import free_port
 
 TOP = Path(__file__).parents[2]
 PAGES = {
@@ -454,12 +454,6 @@ def running(command: str, folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate(timeout=20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(folder: Path, port: int) -> dict[str, str]:

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.machines.links import Handle, Proxy
 from tests.machines.network import HOST, Site, sites
-from tests.machines.proxy import Handle, Proxy
 from tests.postgres import PostgresServer
-from tests.process.gate import Gate, Server, free_port
+from tests.process.gate import Gate, Server
+from tests.processes import free_port
 from tests.simulator.process import RunningServer
 
 HEADGATE = (sys.executable, "-m", "headgate")

@@ -26,21 +26,15 @@ import os
 import random
 import socket
 import struct
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 CHUNK = 65_536
 _AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: an end without delay is an RST
-
-
-# The process
 
 
 @dataclass
@@ -247,104 +241,6 @@ async def obey() -> None:
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
     os._exit(0)
-
-
-# Who gives the orders
-
-
-class Proxy:
-    """The process, for as long as the `with` lasts. It ends with this one, however that ends."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(Path(__file__))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def link(self, name: str, *, listen: str, target: tuple[str, int], port: int = 0) -> Handle:
-        """Open a link that listens on an address; without a port on any that is free."""
-        told = self.order(name, listen=(listen, port), target=target)
-        return Handle(self, name, listen, told["port"])
-
-    def order(self, name: str, **order: Any) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(json.dumps({"link": name, **order}).encode() + b"\n")
-        stdin.flush()
-        answer = stdout.readline()
-        assert answer, f"the proxy has ended: {self._process.wait(5)}"
-        told: dict[str, Any] = json.loads(answer)
-        return told
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait(10)
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-
-    def __enter__(self) -> Proxy:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-
-@dataclass(frozen=True)
-class Handle:
-    """A link, as the tests hold it."""
-
-    proxy: Proxy
-    name: str
-    host: str
-    port: int
-
-    def order(self, **order: Any) -> dict[str, Any]:
-        return self.proxy.order(self.name, **order)
-
-    def delay(self, delay_ms: float, jitter_ms: float = 0.0) -> None:
-        """Each way takes so long."""
-        way = {"delay_ms": delay_ms, "jitter_ms": jitter_ms}
-        self.order(up=way, down=way)
-
-    def drop(self, *, up: bool = False, down: bool = False) -> None:
-        """Swallow what is sent on these ways."""
-        self.order(up={"drop": up}, down={"drop": down})
-
-    def reset(self) -> None:
-        """End every connection with an RST."""
-        self.order(reset=True)
-
-    def refuse(self) -> None:
-        """End every connection, and let nobody connect."""
-        self.order(refuse=True, reset=True)
-
-    def cut_the_answer_to(self, *texts: str) -> None:
-        """Once: lose whatever the server says from when a client has sent these texts, in this order."""
-        self.order(cut=texts)
-
-    def has_cut(self) -> bool:
-        return not self.order()["cut_waits"]
-
-    @property
-    def connections(self) -> int:
-        return int(self.order()["connections"])
-
-    @property
-    def swallowed(self) -> int:
-        return int(self.order()["swallowed"])
-
-    def heal(self) -> None:
-        """A good network again; what was lost stays lost."""
-        good = {"delay_ms": 0, "jitter_ms": 0, "drop": False}
-        self.order(up=good, down=good, refuse=False)
 
 
 def main() -> None:

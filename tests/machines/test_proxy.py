@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.machines.proxy import Handle, Proxy
+from tests.machines.links import Handle, Proxy
 from tests.process.waiting import eventually
 
 pytestmark = [pytest.mark.process]

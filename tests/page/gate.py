@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
+
+from tests.processes import free_port
 
 DEADLINE_S = 15
 
@@ -57,9 +58,7 @@ class Gate:
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
         self._others: list[Gate] = []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:

@@ -9,13 +9,10 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +20,10 @@ from types import TracebackType
 from typing import Any
 
 from tests.postgres import run_sql
-from tests.process.client import HOST, Answer, Cut, ask
+from tests.process.client import Answer, Cut, ask
 from tests.process.stored import Stored, stored, stored_in
 from tests.process.waiting import PATIENCE_S, eventually, now_us
+from tests.processes import children_of, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVE = (sys.executable, "-m", "headgate", "serve")
@@ -33,10 +31,6 @@ UVICORN = (sys.executable, "-m", "uvicorn", "--app-dir", str(REPOSITORY), "main:
 ALARM_S = 600
 _libc = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
-
-PLACES, PORTS_EACH = 16, 1_250
-_given: set[int] = set()
-_giving = threading.Lock()
 
 QUICK: Mapping[str, Any] = {"slack": "500ms", "grace": "500ms", "backoff": "100ms"}
 """So that a call of unknown fate does not hold a short quota for the 6 s of the defaults."""
@@ -260,31 +254,6 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_value(each)}" for key, each in value.items()) + " }"
     return json.dumps(value)
-
-
-def free_port() -> int:
-    """A port on which nobody listens, below those that the kernel gives to outgoing connections.
-
-    None is given twice, and each process of pytest-xdist has ports of its own: what is free is not taken at once, and
-    a test that talked to the server of another would judge the wrong one.
-    """
-    place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PLACES
-    while True:
-        port = 12_000 + place * PORTS_EACH + secrets.randbelow(PORTS_EACH)
-        with _giving, socket.socket() as probe, suppress(OSError):
-            if port not in _given:
-                probe.bind((HOST, port))
-                _given.add(port)
-                return port
-
-
-def children_of(pid: int) -> list[int]:
-    """The processes that a process has started and that are still there."""
-    found: list[int] = []
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            found += map(int, file.read_text().split())
-    return found
 
 
 def _environment(config: Path, failpoint: str, more: Mapping[str, str]) -> dict[str, str]:

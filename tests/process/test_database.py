@@ -12,11 +12,12 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import asyncpg
 import pytest
@@ -26,11 +27,12 @@ from tests.process.client import ANSWER_S, Journal
 from tests.process.conftest import MakeGate, Say
 from tests.process.engines import on_postgres
 from tests.process.faults import wait_until_stopped
-from tests.process.gate import LEASE_S, Gate, Server, free_port
+from tests.process.gate import LEASE_S, Gate, Server
 from tests.process.judge import LENIENCY, arrivals, assert_kept, drained, times_asked
 from tests.process.submitters import Submitters, merged
 from tests.process.test_clocks import faketime
 from tests.process.waiting import PATIENCE_S, eventually, now_us
+from tests.processes import free_port
 from tests.simulator.process import RunningServer
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, on_postgres]
@@ -96,22 +98,39 @@ def touches(gate: Gate) -> int:
 # The server is killed
 
 
+class Killable(Protocol):
+    """What stands between the processes and their rows."""
+
+    def kill(self) -> None: ...
+
+    def start(self) -> None: ...
+
+
 def killed_and_started(
-    durable: PostgresServer, source: RunningServer, gate: Gate, downs: list[float], seed: int
+    killable: Killable,
+    servers: list[Server],
+    source: RunningServer,
+    gate: Gate,
+    downs: list[float],
+    look: Callable[[], None] = lambda: None,
 ) -> str:
-    """Kill the database's server, each time for so long, while two processes work and three clients submit."""
+    """Kill it, each time for so long, while these processes work and three clients submit.
+
+    `look`: at what is to be seen while they are at work, before it is killed.
+    """
+    seed = random.randrange(10**6)
     chance = random.Random(seed)
-    servers = crew(gate, "one", "other")
     submitters = Submitters([each.port for each in servers], gate.folder, seed, pause_s=0.15)
     kills, back = [], []
     with submitters.at_work():
+        look()
         for down_s in downs:
             wait_for_calls(source, 3)
             time.sleep(chance.uniform(0, 0.2))
             kills.append(now_us())
-            durable.kill()
+            killable.kill()
             time.sleep(down_s)
-            durable.start()
+            killable.start()
             back.append(seconds_to_the_next_call(source))
     assert submitters.failed == []
     held_us = int((max(downs) + RESUMES_S + LEASE_S) * 1e6)
@@ -153,7 +172,7 @@ def test_nothing_is_lost_or_over_when_the_database_is_killed(
 ) -> None:
     gate = make_gate(source, *QUOTAS, postgres=create_database(durable.url, "gate"))
 
-    say(killed_and_started(durable, source, gate, downs, seed=random.randrange(10**6)))
+    say(killed_and_started(durable, crew(gate, "one", "other"), source, gate, downs))
 
 
 # Who shares it is stopped

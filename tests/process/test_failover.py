@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +12,11 @@ import pytest
 from tests.postgres import PostgresServer, create_database, run_sql
 from tests.process.conftest import MakeGate, Say
 from tests.process.engines import on_postgres
-from tests.process.gate import LEASE_S, free_port
+from tests.process.gate import LEASE_S
 from tests.process.judge import LENIENCY, arrivals, assert_kept
 from tests.process.submitters import Submitters, merged
 from tests.process.waiting import eventually, now_us
+from tests.processes import free_port, give_away, open_folder
 from tests.simulator.process import RunningServer
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, on_postgres]
@@ -38,8 +35,7 @@ class Standby(PostgresServer):
 
     def make(self) -> None:
         self.folder.mkdir(parents=True)
-        if os.getuid() == 0:
-            shutil.chown(self.folder, "nobody", "nogroup")
+        give_away(self.folder)
         where = ["-h", "127.0.0.1", "-p", str(self._primary.port), "-U", "postgres"]
         self._run("pg_basebackup", *where, "-D", self._data, "-R", "-c", "fast", "--no-sync")
 
@@ -65,7 +61,7 @@ class Pair:
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    with _folder() as folder:
+    with open_folder("headgate-pair-") as folder:
         primary = PostgresServer(folder / "primary", fsync="on", synchronous_commit="on")
         primary.make()
         primary.start()
@@ -88,16 +84,6 @@ def pair() -> Iterator[Pair]:
 def _is_synchronous(primary: PostgresServer) -> bool:
     states = run_sql(primary.url, "select sync_state from pg_stat_replication")
     return [row[0] for row in states] == ["sync"]
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="headgate-pair-"))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_promoted_standby_keeps_every_promise(

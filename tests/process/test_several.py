@@ -10,7 +10,7 @@ import pytest
 from tests.process.client import Journal
 from tests.process.conftest import MakeGate, MakeSource, Say
 from tests.process.engines import on_both_engines, on_both_engines_at_length
-from tests.process.gate import LEASE_S, Gate, Server, free_port
+from tests.process.gate import LEASE_S, Gate, Server
 from tests.process.judge import (
     arrivals,
     assert_kept,
@@ -20,6 +20,7 @@ from tests.process.judge import (
     times_asked,
 )
 from tests.process.waiting import eventually, now_us
+from tests.processes import free_port
 from tests.simulator.process import RunningServer
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]

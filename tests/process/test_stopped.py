@@ -17,9 +17,9 @@ from tests.process.client import Journal, Wanted
 from tests.process.conftest import MakeGate, MakeSource
 from tests.process.engines import on_both_engines, on_both_engines_at_length
 from tests.process.faults import FLUSHES, injected, needs_strace, wait_until_stopped
-from tests.process.gate import free_port
 from tests.process.judge import arrivals, assert_kept, drained, records, times_asked
 from tests.process.waiting import eventually, now_us
+from tests.processes import free_port
 from tests.simulator.process import RunningServer
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]

@@ -14,9 +14,10 @@ import pytest
 
 from tests.process.client import Journal
 from tests.process.conftest import MakeGate, Say
-from tests.process.gate import REPOSITORY, UVICORN, children_of
+from tests.process.gate import REPOSITORY, UVICORN
 from tests.process.judge import arrivals, assert_kept
 from tests.process.waiting import eventually
+from tests.processes import children_of
 from tests.simulator.process import RunningServer
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any
+
+from tests.processes import Piped
 
 SERVER = Path(__file__).with_name("server.py")
 
 
-class RunningServer:
+class RunningServer(Piped):
     """A server of its own, for as long as the `with` lasts. It ends with this process, however that ends."""
 
     def __init__(self, log: Path, *flags: str) -> None:
         self.log = log
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(SERVER), "--log", str(log), "--watch-stdin", *flags],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+        super().__init__(
+            sys.executable, "-I", str(SERVER), "--log", str(log), "--watch-stdin", *flags
         )
         assert self._process.stdout is not None
         port = self._process.stdout.readline()
@@ -37,21 +35,3 @@ class RunningServer:
     def requests_for(self, tag: str) -> list[dict[str, Any]]:
         """Those whose address has this in it: several tests may share a server."""
         return [each for each in self.requests() if tag in each.get("path", "")]
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait(10)
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-
-    def __enter__(self) -> RunningServer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
