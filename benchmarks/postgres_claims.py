@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from statistics import median
 
@@ -12,7 +12,7 @@ from benchmarks.figure import Line, at_most, note
 from headgate.clock import HostClock
 from headgate.core.model import CallReport, CallRules, QuotaSpec, SourceSpec
 from headgate.core.outcome import Fetched
-from headgate.core.quota import Pacing
+from headgate.core.quota import Pacing, Window
 from headgate.core.retry import Complete, RetryPolicy
 from headgate.store.commands.claim import Claims, claim
 from headgate.store.commands.configure import configure
@@ -20,6 +20,8 @@ from headgate.store.commands.settle import settle
 from headgate.store.postgres.engine import PostgresEngine
 from headgate.store.postgres.url import parse_postgres_url
 from tests.postgres import run_sql
+
+UNLIMITED = 10**6
 
 TRUSTED_S = 4.0
 """How long a process that has just started may take until it is trusted with the clock."""
@@ -40,11 +42,11 @@ def queued(source: str, count: int) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, names: Sequence[str]) -> AsyncIterator[PostgresEngine]:
-    """An engine that watches the clock as a server's does, with sources that have no quota."""
+async def opened(url: str, *sources: SourceSpec) -> AsyncIterator[PostgresEngine]:
+    """An engine that watches the clock as a server's does, with these sources."""
     engine = PostgresEngine(parse_postgres_url(url), clock=HostClock())
     await engine.open()
-    await engine.run(configure, [_source(name) for name in names], [])
+    await engine.run(configure, sources, [])
     watching = asyncio.create_task(engine.attend())
     try:
         yield engine
@@ -53,9 +55,10 @@ async def opened(url: str, names: Sequence[str]) -> AsyncIterator[PostgresEngine
         await engine.close()
 
 
-def _source(name: str) -> SourceSpec:
-    quota = QuotaSpec(name, (), Pacing.BURST)
-    return SourceSpec(name, quota, (), CallRules(concurrency=10**6, batch_size=3))
+def spec(name: str, *windows: Window, size: int = 3, concurrency: int = UNLIMITED) -> SourceSpec:
+    """A source without a quota, unless windows are given."""
+    quota = QuotaSpec(name, windows, Pacing.EVEN if windows else Pacing.BURST)
+    return SourceSpec(name, quota, (), CallRules(concurrency=concurrency, batch_size=size))
 
 
 async def claim_and_settle(engine: PostgresEngine, source: str, most: int) -> tuple[int, float]:
@@ -79,7 +82,7 @@ async def claim_and_settle(engine: PostgresEngine, source: str, most: int) -> tu
 async def rates(url: str, seconds: float) -> list[Line]:
     """How many batches are claimed and settled in a second, from one and from several sources."""
     names = [f"s{number}" for number in range(16)]
-    async with opened(url, names) as engine:
+    async with opened(url, *map(spec, names)) as engine:
         await asyncio.to_thread(run_sql, url, *(queued(name, 20_000) for name in names))
         await asyncio.sleep(TRUSTED_S)
 
@@ -100,7 +103,7 @@ async def rates(url: str, seconds: float) -> list[Line]:
 async def lengths(url: str, quick: bool) -> list[Line]:
     """How long a claim takes at several lengths of the queue."""
     counts = {"short": 100, "middle": 100_000, "long": 100_000 if quick else 1_000_000}
-    async with opened(url, list(counts)) as engine:
+    async with opened(url, *map(spec, counts)) as engine:
         fill = [queued(name, count) for name, count in counts.items()]
         await asyncio.to_thread(run_sql, url, *fill, "vacuum analyze")
         await asyncio.sleep(TRUSTED_S)

@@ -13,7 +13,7 @@ from typing import Protocol
 import asyncpg
 
 from benchmarks import rig
-from benchmarks.postgres_claims import TRUSTED_S, claim_and_settle, opened, queued
+from benchmarks.postgres_claims import TRUSTED_S, claim_and_settle, opened, queued, spec
 from tests.postgres import run_sql
 
 SOURCE = "simulated"
@@ -84,7 +84,7 @@ class Headgate:
 
     def prepare(self, url: str) -> None:
         async def run() -> None:
-            async with opened(url, [SOURCE]):
+            async with opened(url, spec(SOURCE)):
                 pass
 
         asyncio.run(run())
@@ -132,7 +132,7 @@ latency = "{work.job_ms}ms"
 async def _timed(urls: Sequence[str], rounds: int) -> list[Timed]:
     found: list[Timed] = [([], []) for _ in urls]
     async with AsyncExitStack() as stack:
-        engines = [await stack.enter_async_context(opened(url, [SOURCE])) for url in urls]
+        engines = [await stack.enter_async_context(opened(url, spec(SOURCE))) for url in urls]
         others = [await asyncpg.connect(url) for url in urls]
         await asyncio.sleep(TRUSTED_S)
         for nth in range(rounds):

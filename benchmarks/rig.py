@@ -103,9 +103,13 @@ class Server:
 
     def cpu_s(self) -> float:
         """Processor time used so far: utime + stime."""
-        after_name = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
-        utime, stime = after_name.split()[11:13]
-        return (int(utime) + int(stime)) / TICKS_A_SECOND
+        return sum(cpu_ticks(self.pid)[:2]) / TICKS_A_SECOND
+
+
+def cpu_ticks(pid: int) -> list[int]:
+    """utime and stime of a process, and of its children that have ended."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    return [int(each) for each in stat.rpartition(")")[2].split()[11:15]]
 
 
 def exchange(

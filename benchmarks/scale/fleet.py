@@ -11,11 +11,11 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.figure import Line, at_least, at_most, note, quantile
 from benchmarks.scale import model
-from benchmarks.scale.model import Costs, Load, Needs
+from benchmarks.scale.model import Costs, Load
 from headgate.core.duty import MISSED, on_duty
 from headgate.core.quota import Pacing, Quota, Window, next_after
 
@@ -75,7 +75,7 @@ class Run:
     calls: int
     offered: float
     database: Database
-    ids: int
+    left: int
 
 
 class Fleet:
@@ -92,7 +92,7 @@ class Fleet:
         self._calls = 0
 
     def _made(self, ids: int) -> list[Source]:
-        """Quotas of all sizes, with sizes of batches to match; every source has work for as long as the others."""
+        """Quotas of all sizes; every source has work for as long as the others."""
         rates = [self._chance.lognormvariate(0, 1) for _ in range(self._load.sources)]
         share = self._load.calls_per_s / sum(rates)
         names = [f"worker-{number}" for number in range(self._load.workers)]
@@ -107,16 +107,11 @@ class Fleet:
         return found
 
     def _crew(self, number: int, names: list[str]) -> list[int]:
-        """Everybody's numbers in the order in which they come on duty; only the first few matter."""
+        """The numbers of those that are on duty for a source."""
         return [
             place
             for place, name in enumerate(names)
-            if on_duty(
-                f"s{number}",
-                name,
-                [other for other in names if other != name],
-                concurrency=self._load.concurrency,
-            )
+            if on_duty(f"s{number}", name, names, concurrency=self._load.concurrency)
         ]
 
     def run(self, *, until_us: float) -> Run:
@@ -200,9 +195,7 @@ def _paced(quota: Quota, now: float) -> Quota:
 def measure(load: Load, costs: Costs, *, ids: int, until_us: float) -> list[Line]:
     """Simulate, and hold what came of it against the model."""
     run = Fleet(load, costs, ids=ids).run(until_us=until_us)
-    needs: Needs = model.needs(
-        Load(**{**vars(load), "calls_per_s": run.calls / run.seconds}), costs
-    )
+    needs = model.needs(replace(load, calls_per_s=run.calls / run.seconds), costs)
     looks = load.workers * model.LOOKS_PER_S
     accepts = run.calls * load.ids_per_call / run.seconds * costs.id_us
     busy = run.database.busy_us / run.seconds / S + (looks * costs.look_us + accepts) / S
@@ -210,7 +203,7 @@ def measure(load: Load, costs: Costs, *, ids: int, until_us: float) -> list[Line
     return [
         note("simulated", run.seconds, "s"),
         note("calls", run.calls, ""),
-        note("ids that are done", ids - run.ids, ""),
+        note("ids that are done", ids - run.left, ""),
         at_least("of what the quotas allow, used", run.calls / run.seconds / run.offered, 0.95, ""),
         note("transactions a call, simulated", per_call, ""),
         note("transactions a call, by the model", needs.transactions_per_call, ""),

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headgate.core.duty import wanted
+from headgate.store.postgres.engine import BEAT_S
+from headgate.store.postgres.pools import CONNECTIONS
+from headgate.worker.dispatcher import POLL_US
+from headgate.worker.runner import LOOK_S
 
-LOOKS_PER_S = 2.0
+LOOKS_PER_S = 1 / BEAT_S + 1 / LOOK_S
 """Transactions a second of a worker at rest: a beat, and a look at who is there."""
 
-POLL_S = 5.0
-"""How often a lane on duty asks although it was told nothing (`POLL_US` of the dispatcher)."""
+POLL_S = POLL_US / 1e6
+"""How often a lane on duty asks although it was told nothing."""
 
-DOORS = 17
-"""Connections that a process opens at most, and one that listens."""
+MOST_CONNECTIONS = sum(CONNECTIONS.values()) + 1
+"""What a process opens at most, with the one that listens."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def needs(load: Load, costs: Costs) -> Needs:
         transactions=load.calls_per_s * transactions_per_call(load) + looks,
         processors=(load.calls_per_s * call_us + looks * costs.look_us) / 1e6,
         bytes_per_id=bytes_per_id(load, costs),
-        connections=load.workers * (DOORS + 1),
+        connections=load.workers * MOST_CONNECTIONS,
     )
 
 
