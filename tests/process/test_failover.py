@@ -33,11 +33,13 @@ class Standby(PostgresServer):
         super().__init__(folder)
         self._primary = primary
 
-    def make(self) -> None:
+    def make(self, *options: str) -> None:
         self.folder.mkdir(parents=True)
         give_away(self.folder)
         where = ["-h", "127.0.0.1", "-p", str(self._primary.port), "-U", "postgres"]
-        self._run("pg_basebackup", *where, "-D", self._data, "-R", "-c", "fast", "--no-sync")
+        self._run(
+            "pg_basebackup", *where, "-D", self._data, "-R", "-c", "fast", "--no-sync", *options
+        )
 
     def promote(self) -> None:
         """Take the primary's place. Its settings came along, and there is nobody to be waited for any more."""
