@@ -42,6 +42,7 @@ from headgate.store.commands import claim, entries, ledger, rescue
 from headgate.store.sqlite import engine as sqlite
 from headgate.worker import dispatcher, keeper
 from main import app
+from tests.postgres import ELSEWHERE, OTHERS
 from tests.processes import free_port
 
 TOP = Path(__file__).parents[2]
@@ -264,7 +265,7 @@ def test_every_target_that_is_named_is_there(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_variable_that_is_named_is_known(page):
     named = set(re.findall(r"HEADGATE_[A-Z_]+[A-Z]", PAGES[page]))
-    others = {"HEADGATE_FAILPOINT", "HEADGATE_SERVICE_HOST"}
+    others = {"HEADGATE_FAILPOINT", "HEADGATE_SERVICE_HOST", ELSEWHERE, OTHERS}
 
     assert nothing(named - set(VARIABLES) - others)
 

@@ -65,23 +65,34 @@ def test_a_postgresql_url_is_taken_and_its_password_is_never_shown(read, scheme)
 
 
 @pytest.mark.parametrize(
-    ("parameters", "kept", "prepared_statements", "notify"),
+    ("parameters", "kept", "can"),
     [
-        ("?pooler=none&notify=on", "", True, True),
-        ("?notify=off", "", True, False),
-        ("?sslmode=require&pooler=transaction", "?sslmode=require", False, False),
-        ("?target_session_attrs=primary", "?target_session_attrs=primary", True, True),
+        ("?notify=on", "", (True, True, "")),
+        ("?notify=off", "", (True, False, "")),
+        ("?pooler=session", "", (True, True, "session")),
+        (
+            "?sslmode=require&pooler=transaction",
+            "?sslmode=require",
+            (False, False, "transaction"),
+        ),
+        (
+            "?target_session_attrs=primary",
+            "?target_session_attrs=primary",
+            (True, True, ""),
+        ),
+        ("?channel_binding=require&connect_timeout=10&keepalives=1", "", (True, True, "")),
     ],
 )
-def test_a_postgresql_url_says_what_the_database_can_do(
-    read, parameters, kept, prepared_statements, notify
-):
+def test_a_postgresql_url_says_what_the_database_can_do(read, parameters, kept, can):
     database = read(database_url=f"postgresql://h1,h2/d{parameters}").database
 
-    assert database == PostgresUrl(f"postgresql://h1,h2/d{kept}", prepared_statements, notify)
+    assert database == PostgresUrl(f"postgresql://h1,h2/d{kept}", *can)
 
 
-@pytest.mark.parametrize("password", ["hunter/22", "hunter#22"])
+@pytest.mark.parametrize(
+    "password",
+    ["hunter/22", "hunter#22", "hunter[22]", "hunter@22", "hunter\u210022", "hunter\uff2022"],
+)
 def test_a_password_that_cuts_its_url_short_is_refused_and_not_shown(mistakes, password):
     (mistake,) = mistakes(database_url=f"postgresql://u:{password}@h/d")
 
@@ -89,7 +100,13 @@ def test_a_password_that_cuts_its_url_short_is_refused_and_not_shown(mistakes, p
     assert "hunter" not in mistake
 
 
-@pytest.mark.parametrize("parameters", ["?pooler=session", "?notify=maybe"])
+def test_a_port_that_there_is_not_is_refused(mistakes):
+    (mistake,) = mistakes(database_url="postgresql://u@h:65536/d")
+
+    assert "should be postgresql://user:password@host:port/name" in mistake
+
+
+@pytest.mark.parametrize("parameters", ["?pooler=none", "?notify=maybe"])
 def test_a_parameter_that_is_not_known_to_a_postgresql_url_is_refused(mistakes, parameters):
     (mistake,) = mistakes(database_url=f"postgresql://u:hunter22@h/d{parameters}")
 

@@ -52,7 +52,7 @@ def test_the_platforms_postgresql_is_taken_where_ours_is_not_set(read):
 def test_a_mistake_in_the_platforms_database_is_told_by_the_name_of_its_variable(mistakes):
     (mistake,) = mistakes(environ={"DATABASE_URL": "postgres://u:p@h/d?pooler=some"})
 
-    assert mistake.startswith("DATABASE_URL: pooler in the URL should be none or transaction")
+    assert mistake.startswith("DATABASE_URL: pooler in the URL should be session or transaction")
 
 
 @pytest.mark.parametrize("cover", ["variable", "flag"])

@@ -17,7 +17,7 @@ from headgate.store.move.handover import Handover
 from headgate.store.move.tables import NotMoved, Table, Tally
 from headgate.store.postgres.errors import for_caller
 from headgate.store.postgres.pools import Pools
-from headgate.store.postgres.schema import MIGRATIONS, migrate
+from headgate.store.postgres.schema import MIGRATIONS, check, migrate
 from headgate.store.postgres.url import PostgresUrl
 
 SCHEMA = "headgate_move"
@@ -68,6 +68,7 @@ async def connected(url: PostgresUrl) -> AsyncIterator[Database]:
     except Exception as error:
         raise for_caller(error) from None
     try:
+        await check(connection, pooler=url.pooler)
         yield Database(connection, await _home(connection))
     except Exception as error:
         told = for_caller(error)

@@ -29,7 +29,7 @@ from headgate.store.engine import (
     door_of,
     together_of,
 )
-from headgate.store.postgres.errors import AGAIN, GONE, for_caller
+from headgate.store.postgres.errors import AGAIN, GONE, for_caller, may_go_by_itself
 from headgate.store.postgres.gathering import Gathering
 from headgate.store.postgres.hints import Hints
 from headgate.store.postgres.pools import Pools
@@ -86,6 +86,7 @@ class PostgresEngine:
         self._failpoint = failpoint
         self._time = time or DatabaseTime(clock)
         self._pools = Pools(url.dsn, prepared_statements=url.prepared_statements)
+        self._pooler = url.pooler
         self._hints = (
             Hints(self._pools, sender=self.worker, heard=self.wakes.wake) if url.notify else None
         )
@@ -241,7 +242,7 @@ class PostgresEngine:
         async for attempt in self._attempts():
             with attempt:
                 async with self._pools.connection(Door.API) as connection:
-                    await check(connection)
+                    await check(connection, pooler=self._pooler)
                     await migrate(connection, self._failpoint)
                 self._migrated = True
                 return
@@ -263,7 +264,7 @@ class _Attempt:
         if not self._last and isinstance(error, AGAIN):
             self.pause_s = 0.002
             return True
-        if not self._last and isinstance(error, GONE):
+        if not self._last and may_go_by_itself(error):
             self.pause_s = 0.1
             return True
         told = for_caller(error)

@@ -12,6 +12,9 @@ from headgate.store.migrations import numbered
 
 OLDEST = 14
 
+ENCODINGS = ("UTF8", "SQL_ASCII")
+"""Those that take every text; the second because it takes anything at all."""
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _VERSIONS = "create table if not exists schema_version (number bigint primary key, applied_at bigint not null)"
@@ -29,21 +32,29 @@ async def migrate(connection: asyncpg.Connection, failpoint: Failpoint) -> list[
     """
     known = numbered(MIGRATIONS)
     applied = await _applied(connection)
-    done = []
-    for number, sql in known:
-        if number not in applied and await _apply(connection, number, sql, failpoint):
-            done.append(number)
     newest = max(applied, default=0)
     if newest > known[-1][0]:
         raise SourceMisconfigured(
             f"the database was made by a newer Headgate (schema {newest}, this one knows {known[-1][0]}):"
             " update Headgate, or name another database in HEADGATE_DATABASE_URL"
         )
-    return done
+    return [
+        number
+        for number, sql in known
+        if number not in applied and await _apply(connection, number, sql, failpoint)
+    ]
 
 
-async def check(connection: asyncpg.Connection) -> None:
-    """Raises SourceMisconfigured for a database on which the promises cannot be kept."""
+async def check(connection: asyncpg.Connection, *, pooler: str) -> None:
+    """Raises SourceMisconfigured for a database on which the promises cannot be kept.
+
+    `pooler`: what the URL says of one. Behind one of which it says nothing, sessions may be shared with others.
+    """
+    if not pooler and not await _talks_to_the_server_itself(connection):
+        raise SourceMisconfigured(
+            "a pooler stands before the database: add pooler=transaction (as PgBouncer's pool_mode says) or"
+            " pooler=session to the parameters of its URL, as in postgresql://user@host/name?pooler=transaction"
+        )
     if connection.get_server_version().major < OLDEST:
         raise SourceMisconfigured(
             f"PostgreSQL {connection.get_server_version().major} is too old: {OLDEST} or newer is needed"
@@ -53,6 +64,20 @@ async def check(connection: asyncpg.Connection) -> None:
             "synchronous_commit is off: what was accepted could be lost, and a quota exceeded; turn it on for this"
             " role (alter role ... set synchronous_commit = on)"
         )
+    if (encoding := await connection.fetchval("show server_encoding")) not in ENCODINGS:
+        raise SourceMisconfigured(
+            f"the database's encoding is {encoding}, which cannot hold every id: make one with"
+            " create database ... encoding 'UTF8' template template0"
+        )
+
+
+async def _talks_to_the_server_itself(connection: asyncpg.Connection) -> bool:
+    """A pooler makes up a process of its own for its clients, and may lend what others have prepared."""
+    try:
+        pid = await connection.fetchval("select pg_backend_pid()")
+    except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
+        return False
+    return bool(pid == connection.get_server_pid())
 
 
 async def _applied(connection: asyncpg.Connection) -> set[int]:

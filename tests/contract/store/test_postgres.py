@@ -223,13 +223,3 @@ async def test_a_database_of_a_newer_headgate_is_refused(
             await open_engine().open()
     finally:
         outside("delete from schema_version where number = 9999")
-
-
-async def test_a_database_that_does_not_wait_for_its_disk_is_refused(
-    postgres_database: str, clock: FakeClock
-) -> None:
-    url = parse_postgres_url(f"{postgres_database}?synchronous_commit=off")
-    engine = PostgresEngine(url, clock=clock)
-    with pytest.raises(SourceMisconfigured, match="synchronous_commit is off"):
-        await engine.open()
-    await engine.close()
