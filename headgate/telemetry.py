@@ -16,11 +16,12 @@ import structlog
 
 from headgate.core import facts
 from headgate.core.facts import Fact
+from headgate.core.model import Status
 
 LEVELS: dict[type[Fact], tuple[int, str]] = {
     facts.IngestionAccepted: (logging.DEBUG, "ingestion accepted"),
     facts.BatchClaimed: (logging.DEBUG, "batch claimed"),
-    facts.BatchEnded: (logging.DEBUG, "batch ended"),
+    facts.BatchEnded: (logging.DEBUG, "batch ended"),  # or FAILED
     facts.BatchReturned: (logging.INFO, "batch goes back to its place in the line"),
     facts.LeaseLost: (logging.WARNING, "lease lost: what this worker brought is not stored"),
     facts.BatchRescued: (logging.WARNING, "batch of a lost worker taken back"),
@@ -34,6 +35,8 @@ LEVELS: dict[type[Fact], tuple[int, str]] = {
     facts.ClockStepped: (logging.WARNING, "the database's clock has stepped; ledger time has not"),
     facts.LoopFailed: (logging.ERROR, "a loop met an error and goes on"),
 }
+
+FAILED = (logging.WARNING, "batch ended, and ids of it failed for good")
 
 
 def configure_logging(*, json: bool, level: str) -> None:
@@ -62,7 +65,7 @@ class Telemetry:
         self._log = structlog.get_logger("headgate").bind()  # bound once: not anew for each fact
 
     def __call__(self, fact: Fact) -> None:
-        level, words = LEVELS[type(fact)]
+        level, words = _told_as(fact)
         if level > logging.DEBUG or self._log.is_enabled_for(level):
             self._tell(level, words, _details(fact))
 
@@ -75,10 +78,21 @@ class Telemetry:
             self._log.log(level, words, **details)
 
 
+def _told_as(fact: Fact) -> tuple[int, str]:
+    if isinstance(fact, facts.BatchEnded) and fact.status is Status.FAILED:
+        return FAILED
+    return LEVELS[type(fact)]
+
+
 def _details(fact: Fact) -> dict[str, Any]:
     values = {field.name: getattr(fact, field.name) for field in dataclasses.fields(fact)}
-    return {name: _shown(value) for name, value in values.items()}
+    return dict(_shown(name, value) for name, value in values.items() if value != "")
 
 
-def _shown(value: object) -> object:
-    return f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else value
+def _shown(name: str, value: object) -> tuple[str, object]:
+    """Spans are told in seconds, since people read them."""
+    if isinstance(value, int) and name.endswith("_us"):
+        return name.removesuffix("us") + "s", round(value / 1_000_000, 3)
+    if isinstance(value, BaseException):
+        return name, f"{type(value).__name__}: {value}"
+    return name, value

@@ -24,10 +24,13 @@ class BatchClaimed:
 
 @dataclass(frozen=True, slots=True)
 class BatchEnded:
+    """Every id of a batch has ended; `reason`: of what failed last."""
+
     source: str
-    seq: int
+    ingestion_id: str
     number: int
     status: Status
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class BatchReturned:
     """A batch went back to its place in the line."""
 
     source: str
-    seq: int
+    ingestion_id: str
     number: int
     reason: str
     after_us: int
@@ -44,14 +47,14 @@ class BatchReturned:
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
     source: str
-    seq: int
+    ingestion_id: str
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRescued:
     source: str
-    seq: int
+    ingestion_id: str
     number: int
     worker: str
 

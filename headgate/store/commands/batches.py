@@ -22,6 +22,7 @@ class Held:
     """A batch under one fence, as a command found it."""
 
     source: str
+    ingestion_id: str
     seq: int
     number: int
     fence: int
@@ -103,7 +104,7 @@ async def _end(
         SQL.end_batch, held.seq, held.number, held.fence, status, failed, after.reason, wall
     )
     assert changed == 1, "the batch was read under this very transaction"
-    tx.state(BatchEnded(held.source, held.seq, held.number, status))
+    tx.state(BatchEnded(held.source, held.ingestion_id, held.number, status, after.reason or ""))
     return status
 
 
@@ -123,5 +124,6 @@ async def _give_back(tx: Transaction, held: Held, after: After, left: int, faile
         int(after.rescued),
     )
     assert changed == 1, "the batch was read under this very transaction"
-    tx.state(BatchReturned(held.source, held.seq, held.number, after.reason or "", after.after_us))
+    reason = after.reason or ""
+    tx.state(BatchReturned(held.source, held.ingestion_id, held.number, reason, after.after_us))
     return Status.TRIGGERED

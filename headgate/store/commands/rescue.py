@@ -44,13 +44,22 @@ async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
 
 
 async def _give_back(tx: Transaction, locked: LockedSource, worker: WorkerId, row: Row) -> None:
-    seq, number, fence, todo_json, attempt, failed, cancel_asked, rescues, entry = row
+    seq, number, fence, todo_json, attempt, failed, cancel_asked, rescues, ingestion_id, entry = row
     if entry is not None:
         await close_entry(tx, locked, entry, None)
-    todo = msgspec.json.decode(todo_json, type=Todo)
-    held = Held(locked.name, seq, number, fence, todo, attempt, failed, bool(cancel_asked))
+    held = Held(
+        source=locked.name,
+        ingestion_id=ingestion_id,
+        seq=seq,
+        number=number,
+        fence=fence,
+        todo=msgspec.json.decode(todo_json, type=Todo),
+        attempt=attempt,
+        failed=failed,
+        cancel_asked=bool(cancel_asked),
+    )
     await apply(tx, held, _after(held, rescues + 1), wall=locked.wall)
-    tx.state(BatchRescued(locked.name, seq, number, worker))
+    tx.state(BatchRescued(locked.name, ingestion_id, number, worker))
 
 
 def _after(held: Held, rescues: int) -> After:

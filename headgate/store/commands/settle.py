@@ -57,7 +57,7 @@ async def settle(
     locked = await lock_source(tx, claim.source)
     held = await _held(tx, claim)
     if held is None:
-        tx.state(LeaseLost(claim.source, claim.seq, claim.number))
+        await _tell_lost(tx, claim)
         return Lost()
     await close_entry(tx, locked, claim.entry, report)
     await tell_source(tx, locked, claim, step, policy)
@@ -82,13 +82,27 @@ async def _wake(tx: Transaction, locked: LockedSource) -> None:
         await turns.wake_sharers(tx, locked.name)
 
 
+async def _tell_lost(tx: Transaction, claim: Claim) -> None:
+    row = await tx.one(SQL.whose, claim.seq)
+    assert row is not None, "an ingestion is never deleted"
+    tx.state(LeaseLost(claim.source, row[0], claim.number))
+
+
 async def _held(tx: Transaction, claim: Claim) -> Held | None:
     row = await tx.one(SQL.held_batch, claim.seq, claim.number, claim.fence)
     if row is None:
         return None
-    todo = msgspec.json.decode(row[0], type=Todo)
+    todo_json, attempt, failed, cancel_asked, ingestion_id = row
     return Held(
-        claim.source, claim.seq, claim.number, claim.fence, todo, row[1], row[2], bool(row[3])
+        source=claim.source,
+        ingestion_id=ingestion_id,
+        seq=claim.seq,
+        number=claim.number,
+        fence=claim.fence,
+        todo=msgspec.json.decode(todo_json, type=Todo),
+        attempt=attempt,
+        failed=failed,
+        cancel_asked=bool(cancel_asked),
     )
 
 

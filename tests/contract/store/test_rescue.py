@@ -146,11 +146,11 @@ async def test_any_number_of_batches_comes_back_a_hundred_at_once(bench: Bench, 
 
 async def test_a_rescue_is_told_to_observers(bench: Bench) -> None:
     await bench.configure(source())
-    await bench.submit(1)
+    ingestion = await bench.submit(1)
     await bench.claim()
     await bench.rescue()
 
-    assert bench.stated(BatchRescued) == [BatchRescued("catalog", 1, 0, "worker-1")]
+    assert bench.stated(BatchRescued) == [BatchRescued("catalog", ingestion, 0, "worker-1")]
 
 
 async def test_a_rescue_is_a_hint_to_the_lane(bench: Bench) -> None:

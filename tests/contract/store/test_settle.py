@@ -270,12 +270,12 @@ async def test_one_attempt_is_the_last_where_only_one_is_allowed(bench: Bench) -
 
 async def test_a_call_that_failed_says_why(bench: Bench) -> None:
     await bench.configure(source())
-    await bench.submit(1)
+    ingestion = await bench.submit(1)
     await bench.call(Failed("connection refused"))
 
     assert await column(bench, "reason") == "connection refused"
     assert bench.stated(BatchReturned) == [
-        BatchReturned("catalog", 1, 0, "connection refused", 500_000)
+        BatchReturned("catalog", ingestion, 0, "connection refused", 500_000)
     ]
 
 
@@ -830,13 +830,13 @@ async def test_however_a_call_ends_its_place_is_free_again(
 
 async def test_a_settled_batch_is_told_to_observers(bench: Bench) -> None:
     await bench.configure(source())
-    await bench.submit(1, 2, 3, 4)
+    ingestion = await bench.submit(1, 2, 3, 4)
     await bench.call()
     await bench.call(Rejected("422"))
 
     assert bench.stated(BatchEnded) == [
-        BatchEnded("catalog", 1, 0, Status.COMPLETED),
-        BatchEnded("catalog", 1, 1, Status.FAILED),
+        BatchEnded("catalog", ingestion, 0, Status.COMPLETED, ""),
+        BatchEnded("catalog", ingestion, 1, Status.FAILED, "422"),
     ]
 
 
@@ -902,13 +902,13 @@ async def test_a_settle_that_is_repeated_changes_nothing(
 
 async def test_a_lost_lease_is_told_to_observers_and_nothing_else(bench: Bench) -> None:
     await bench.configure(source())
-    await bench.submit(1, 2, 3)
+    ingestion = await bench.submit(1, 2, 3)
     claimed = await bench.claim()
     await bench.rescue()
     bench.facts.clear()
     await bench.settle(claimed)
 
-    assert bench.facts == [LeaseLost("catalog", 1, 0)]
+    assert bench.facts == [LeaseLost("catalog", ingestion, 0)]
 
 
 async def test_of_two_that_settle_one_claim_at_once_one_is_heard(
