@@ -25,11 +25,15 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a traceback must not show what a secret is
 )
 
-Host = Annotated[str | None, typer.Option(help="The address to listen on (127.0.0.1 without).")]
-Port = Annotated[int | None, typer.Option(help="The port to listen on (8000 without, or $PORT).")]
+Host = Annotated[
+    str | None, typer.Option(help="The address to listen on; 127.0.0.1 if none is given.")
+]
+Port = Annotated[
+    int | None, typer.Option(help="The port to listen on; $PORT or 8000 if none is given.")
+]
 Config = Annotated[
     str | None,
-    typer.Option(help="The file that names sources (./headgate.toml without, if there is one)."),
+    typer.Option(help="The file that names sources; ./headgate.toml if there is one."),
 ]
 Open = Annotated[
     bool, typer.Option("--insecure-no-auth", help="Serve a public address without any API key.")
@@ -40,7 +44,8 @@ NoWorker = Annotated[
     bool, typer.Option("--no-worker", help="Call no source: `headgate worker` does, elsewhere.")
 ]
 Sources = Annotated[
-    str | None, typer.Option(help="The sources to call, with commas (all that are named without).")
+    str | None,
+    typer.Option(help="The sources to call, with commas; all that are named if none is given."),
 ]
 
 
@@ -81,7 +86,8 @@ app.command()(moving.move)
 def check(config: Config = None) -> None:
     """Find every mistake in the configuration and say where it is and what to do."""
     found = load(os.environ, flags=_given(config=config))
-    typer.echo(f"good: {len(found.sources)} source(s), the default is {found.default_source}")
+    typer.echo(f"good: {serving.from_where(found)}")
+    typer.echo(f"  {len(found.sources)} source(s), the default is {found.default_source}")
     for source in found.sources:
         typer.echo(f"  {source.spec.name} ({source.type})")
 

@@ -92,11 +92,18 @@ def first_screen(configuration: Configuration, port: int) -> str:
     sources = "\n".join(f"    {_of(source.spec)}" for source in configuration.sources)
     return f"""Headgate listens at {address}   (the page is there, the API at {address}/docs)
   database  {_where(configuration.database)}
+  config    {from_where(configuration)}
   sources
 {sources}
   try
     curl {address}/ingest{key} -H 'Content-Type: application/json' -d '{{"ids": [1, 2, 3, 4, 5], "priority": "HIGH"}}'
 """
+
+
+def from_where(configuration: Configuration) -> str:
+    """Which file was read: in another folder it is another one, or none."""
+    file = configuration.settings.config
+    return str(file) if file else f"no headgate.toml in {Path.cwd()}, what is built in is used"
 
 
 def _address(host: str, port: int) -> str:
@@ -109,4 +116,8 @@ def _where(database: Path | PostgresUrl) -> str:
 
 def _of(spec: SourceSpec) -> str:
     limits = ", ".join(map(spoken_window, spec.quota.windows)) or "no quota of its own"
-    return f"{spec.name}: {limits}, {spec.rules.batch_size} ids a call"
+    return f"{spec.name}: {limits}, {_ids(spec.rules.batch_size)} a call"
+
+
+def _ids(count: int) -> str:
+    return "1 id" if count == 1 else f"{count} ids"
