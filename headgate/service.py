@@ -17,7 +17,7 @@ import msgspec
 from headgate.core.clock import Clock
 from headgate.core.errors import FieldError, InvalidInput, NotFound, TooLarge
 from headgate.core.ids import Id, first_wrong
-from headgate.core.model import Priority, SourceSpec, Status
+from headgate.core.model import Ending, Priority, SourceSpec, Status
 from headgate.core.slicing import Chunk, batch_count, chunks
 from headgate.store.commands.accept import ChunkRow, Submission, accept
 from headgate.store.commands.cancel import cancel
@@ -141,10 +141,17 @@ class Service:
         )
 
     async def records(
-        self, of: IngestionView, *, first: int = 0, most: int = 1_000
+        self,
+        of: IngestionView,
+        *,
+        first: int = 0,
+        most: int = 1_000,
+        ending: Ending | None = None,
     ) -> list[RecordView]:
         """A page of an ingestion's records in the order of its list, from position `first` on; also while it runs."""
-        return await self._engine.read(records_query.records, of, first=first, most=most)
+        return await self._engine.read(
+            records_query.records, of, first=first, most=most, ending=ending
+        )
 
     async def begun(
         self, of: IngestionView, *, first: int = 0, most: int = 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
@@ -17,6 +17,7 @@ from headgate.api.docs import describe
 from headgate.api.front import Front
 from headgate.api.opening import Opening
 from headgate.api.problems import on_error, on_http_error, on_invalid
+from headgate.api.queries import only_known
 from headgate.api.short_way import ShortWay
 from headgate.core.errors import HeadgateError
 
@@ -49,7 +50,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
         *page.ROUTES,
     ]  # the hot ones are found first
     for router in (ingestions.router, records.router, sources.router, workers.router):
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(only_known)])
     describe(app)
     app.add_exception_handler(HeadgateError, on_error)
     app.add_exception_handler(RequestValidationError, on_invalid)

@@ -34,6 +34,8 @@ PATIENCE_S = 1.0
 MAX_DEPTH_SHOWN = 10
 """The place of a mistake is told down to so many steps: deeper down, it is that of what holds it."""
 
+KEY = r"^[\x21-\x7e]{1,255}$"
+_KEY = re.compile(KEY[1:-1])
 _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
@@ -135,6 +137,20 @@ def priority_of(submitted: Ingest) -> Priority:
         return Priority[str(submitted.priority)]
     except KeyError:
         raise InvalidInput(_priority_mistake()) from None
+
+
+def key_of(request: Request) -> str | None:
+    """The idempotency key that was sent. Raises InvalidInput."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidInput(
+            FieldError(
+                ("header", "Idempotency-Key"),
+                "should be 1 to 255 visible ASCII characters, and no blanks",
+                "idempotency_key",
+            )
+        )
+    return key
 
 
 def _check_headers(request: Request, most: int) -> None:

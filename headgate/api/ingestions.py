@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response, status
-from pydantic import StringConstraints
 
 from headgate.api.backend import backend_of
-from headgate.api.body import parse_submission, priority_of, read_body, source_of
+from headgate.api.body import KEY, key_of, parse_submission, priority_of, read_body, source_of
 from headgate.api.docs import CANCELLABLE, FINDABLE, LISTED, TAKES
 from headgate.api.pages import MOST, position_of, token
 from headgate.api.schemas import (
@@ -39,8 +38,8 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         description="The same key and body give the same ingestion; a known key with another body is refused.",
+        json_schema_extra={"pattern": KEY},
     ),
-    StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$"),
 ]
 
 
@@ -56,13 +55,14 @@ async def submit(
 ) -> IngestionOut:
     """Accept a list of ids. The answer comes once it is durable; the work is done in the background."""
     backend = backend_of(request)
+    key = key_of(request)
     body = await read_body(request, most=backend.access.max_body_bytes)
     submitted = parse_submission(body)
     ingestion_id = await backend.service.submit(
         submitted.ids,
         priority=priority_of(submitted),
         source=source_of(submitted),
-        idempotency_key=idempotency_key,
+        idempotency_key=key,
     )
     response.headers["Location"] = f"/v1/ingestions/{ingestion_id}"
     return await _accepted(request, ingestion_id)

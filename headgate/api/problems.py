@@ -86,7 +86,12 @@ async def on_error(request: Request, error: Exception) -> Response:
 def _detail(error: HeadgateError) -> Any:
     if not isinstance(error, InvalidInput):
         return error.message
-    return [{"type": e.kind, "loc": ["body", *e.where], "msg": e.message} for e in error.errors]
+    return [{"type": e.kind, "loc": _loc(e.where), "msg": e.message} for e in error.errors]
+
+
+def _loc(where: tuple[str | int, ...]) -> list[str | int]:
+    """As FastAPI says where: in the body, but for what is named with another place."""
+    return [*where] if where[:1] == ("header",) else ["body", *where]
 
 
 def _response(error: HeadgateError, body: Any, media_type: str) -> Response:

@@ -14,6 +14,7 @@ from headgate.api.docs import RECORDS
 from headgate.api.ingestions import Limit, Page
 from headgate.api.pages import position_of, token
 from headgate.api.schemas import RecordPage, instant
+from headgate.core.model import Ending
 from headgate.service import Service
 from headgate.store.queries.records import RecordView
 from headgate.store.queries.status import IngestionView
@@ -40,6 +41,7 @@ async def records(
     ingestion_id: str,
     limit: Limit = 100,
     page: Page = None,
+    ending: Annotated[Ending | None, Query(description="Only those that ended so.")] = None,
     format: Annotated[  # noqa: A002 - the name is the query's
         Literal["json", "ndjson"] | None,
         Query(
@@ -52,8 +54,8 @@ async def records(
     of = await service.status(ingestion_id)
     first = position_of(page, 0)
     if format == "ndjson" or (format is None and NDJSON in request.headers.get("accept", "")):
-        return StreamingResponse(_lines(service, of, first), media_type=NDJSON)
-    found = await service.records(of, first=first, most=limit)
+        return StreamingResponse(_lines(service, of, first, ending), media_type=NDJSON)
+    found = await service.records(of, first=first, most=limit, ending=ending)
     body = {
         "records": [_shown(record) for record in found],
         "next_page": token(found[-1].position + 1) if len(found) == limit else None,
@@ -61,8 +63,10 @@ async def records(
     return Response(_encode(body), media_type="application/json")
 
 
-async def _lines(service: Service, of: IngestionView, first: int) -> AsyncIterator[bytes]:
-    while found := await service.records(of, first=first, most=STREAMED):
+async def _lines(
+    service: Service, of: IngestionView, first: int, ending: Ending | None
+) -> AsyncIterator[bytes]:
+    while found := await service.records(of, first=first, most=STREAMED, ending=ending):
         yield b"".join(_on_one_line(_encode(_shown(record))) + b"\n" for record in found)
         first = found[-1].position + 1
 

@@ -291,14 +291,16 @@ class SourceOut(Shown):
     concurrency: int
     in_flight: int
     queue: QueueOut
-    latency: str
+    latency: str | None = Field(
+        default=None, description="The median of the last 20 calls; null: none was answered yet."
+    )
     next_slot_in_us: int | None = Field(
         default=None,
         description="0: a call can be granted now; null: never, since it costs more than a window holds.",
     )
     next_slot_at: str | None = None
-    usable_share: float = Field(
-        description="How much of the quota the rule lets through at this latency."
+    usable_share: float | None = Field(
+        default=None, description="How much of the quota the rule lets through at this latency."
     )
     hint: str | None = Field(default=None, description="The setting that would win the rest back.")
     now: str

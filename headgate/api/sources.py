@@ -52,7 +52,7 @@ async def source(request: Request, name: str) -> SourceDetail:
 def _shown(backend: Backend, view: SourceView) -> dict[str, object]:
     card = backend.cards.get(view.name)
     next_slot_at = view.next_slot_at
-    share = usable_share(view.line(ids=view.rules.batch_size))
+    share = None if view.measured_us is None else usable_share(view.line(ids=view.rules.batch_size))
     own = next((quota.windows for quota in view.quotas if quota.name == view.name), ())
     return {
         "name": view.name,
@@ -74,10 +74,10 @@ def _shown(backend: Backend, view: SourceView) -> dict[str, object]:
             ready=view.queue.ready,
             backing_off=view.queue.backing_off,
         ),
-        "latency": _rounded(view.latency_us),
+        "latency": None if view.measured_us is None else _rounded(view.measured_us),
         "next_slot_in_us": None if next_slot_at is None else max(0, next_slot_at - view.now),
         "next_slot_at": _shown_instant(view, next_slot_at),
-        "usable_share": round(share, 3),
+        "usable_share": None if share is None else round(share, 3),
         "hint": _hint(view, share),
         "now": instant(view.now + view.wall_ahead_us),
     }
@@ -91,9 +91,9 @@ def _state(view: SourceView) -> Literal["open", "paused", "closed"]:
     return "open"
 
 
-def _hint(view: SourceView, share: float) -> str | None:
-    """The setting that would win back what the rule costs, where that is worth a word."""
-    if share >= 0.95 or view.rules.within_us is not None:
+def _hint(view: SourceView, share: float | None) -> str | None:
+    """The setting that would win back what the rule costs, where that was measured and is worth a word."""
+    if share is None or share >= 0.95 or view.rules.within_us is not None:
         return None
     return (
         f"at a latency of {_rounded(view.latency_us)} the rule lets {share:.0%} of the quota through, since a call"

@@ -207,7 +207,7 @@ def forecast(line: Line, *, ahead: int, left: int, now: int) -> Forecast:
     )
 
 
-def median(values: Iterable[int], default: int) -> int:
-    """The middle of some values; of none, the default."""
+def median(values: Iterable[int]) -> int | None:
+    """The middle of some values; None of none."""
     ordered = sorted(values)
-    return ordered[len(ordered) // 2] if ordered else default
+    return ordered[len(ordered) // 2] if ordered else None

@@ -49,6 +49,34 @@ def test_two_submissions_alike_are_two_ingestions(still: Api):
     assert still.ingest(1, 2) != still.ingest(1, 2)
 
 
+def test_a_submission_that_is_sent_again_with_its_key_is_the_same_ingestion(still: Api):
+    answers = [
+        still.client.post("/ingest", json={"ids": [1, 2]}, headers={"Idempotency-Key": "k"})
+        for _ in range(2)
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    assert still.accept(1, 2, key="k")["ingestion_id"] == answers[0].json()["ingestion_id"]
+
+
+def test_a_key_of_another_submission_is_refused(still: Api):
+    still.client.post("/ingest", json={"ids": [1, 2]}, headers={"Idempotency-Key": "k"})
+
+    answer = still.client.post("/ingest", json={"ids": [1]}, headers={"Idempotency-Key": "k"})
+
+    assert answer.status_code == 422
+    assert "use a new key" in answer.json()["detail"]
+
+
+def test_a_key_with_a_blank_is_a_mistake_of_the_header(still: Api):
+    answer = still.client.post("/ingest", json={"ids": [1]}, headers={"Idempotency-Key": "a b"})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
+    assert still.listed() == []
+
+
 def test_the_biggest_and_the_smallest_id_are_kept_digit_by_digit(still: Api):
     ids = [BIGGEST, -BIGGEST, 2**53 + 1, 0, -1]
 

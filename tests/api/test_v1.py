@@ -459,6 +459,25 @@ def test_a_wrong_filter_is_pointed_at(still: Api, query: str, at: str):
     assert len(answer.content) < ECHOED
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/ingestions?staus=failed",
+        "/v1/ingestions/{}?staus=failed",
+        "/v1/ingestions/{}/batches?staus=failed",
+        "/v1/ingestions/{}/records?staus=failed",
+        "/v1/sources?staus=failed",
+        "/v1/sources/simulated?staus=failed",
+        "/v1/workers?staus=failed",
+    ],
+)
+def test_a_parameter_that_no_route_knows_is_pointed_at(still: Api, path: str):
+    answer = still.client.get(path.format(still.ingest(1)))
+
+    assert pointers(assert_problem(answer, 422, "invalid_input")) == ["/query/staus"]
+    assert "known" in answer.json()["errors"][0]["detail"]
+
+
 TOKENS = [
     "",
     "x",
@@ -821,6 +840,18 @@ def test_records_come_in_the_order_of_the_list_with_what_became_of_each_id(serve
     assert all(INSTANT.fullmatch(r["ended_at"]) for r in records)
 
 
+@pytest.mark.parametrize("format_", ["json", "ndjson"])
+def test_records_that_ended_in_one_way_can_be_asked_for(serve: Serve, format_: str):
+    api = serve(simulated(missing="[2]", failing="[4]", max_attempts="1"))
+    accepted = api.accept(3, 2, 1, 4, 5)["ingestion_id"]
+    api.ended(accepted)
+
+    answer = api.client.get(f"/v1/ingestions/{accepted}/records?ending=failed&format={format_}")
+
+    found = lines_of(answer) if format_ == "ndjson" else ok(answer)["records"]
+    assert [(each["id"], each["ending"]) for each in found] == [(4, "failed"), (5, "failed")]
+
+
 def test_what_has_not_ended_has_no_record_yet(still: Api):
     assert still.records(still.ingest(1, 2, 3)) == []
 
@@ -1070,6 +1101,16 @@ def test_sources_are_listed_by_name_with_the_default_marked(serve: Serve):
         "pages": [10, 1_000],
     }
     assert (pages["in_flight"], pages["next_slot_in_us"], pages["reason"]) == (0, 0, None)
+
+
+def test_a_latency_is_told_once_a_call_was_answered(running: Api):
+    before = running.source()
+    running.ended(running.ingest(1))
+    after = running.source()
+
+    assert (before["latency"], before["usable_share"], before["hint"]) == (None, None, None)
+    assert after["latency"].endswith(("us", "ms"))
+    assert 0 < after["usable_share"] <= 1
 
 
 def test_a_source_shows_its_line(still: Api):

@@ -157,9 +157,9 @@ def test_a_source_without_a_window_loses_nothing_to_the_rule() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "middle"), [([], 7), ([5], 5), ([9, 1, 5], 5), ([4, 3, 2, 1], 3)]
+    ("values", "middle"), [([], None), ([5], 5), ([9, 1, 5], 5), ([4, 3, 2, 1], 3)]
 )
-def test_the_median_is_the_middle_and_of_nothing_the_default(
-    values: list[int], middle: int
+def test_the_median_is_the_middle_and_of_nothing_there_is_none(
+    values: list[int], middle: int | None
 ) -> None:
-    assert median(values, default=7) == middle
+    assert median(values) == middle

@@ -9,7 +9,7 @@ import msgspec
 from headgate.core.ids import Id
 from headgate.core.model import Ending
 from headgate.core.slicing import chunk_length
-from headgate.store.engine import Transaction
+from headgate.store.engine import Row, Transaction
 from headgate.store.queries.status import IngestionView
 from headgate.store.statements import beside
 
@@ -29,10 +29,15 @@ class RecordView:
 
 
 async def records(
-    tx: Transaction, of: IngestionView, *, first: int = 0, most: int = 1_000
+    tx: Transaction,
+    of: IngestionView,
+    *,
+    first: int = 0,
+    most: int = 1_000,
+    ending: Ending | None = None,
 ) -> list[RecordView]:
-    """Records from position `first` on; ids cancelled before they began have none."""
-    rows = await tx.all(SQL.records, of.seq, first, most)
+    """Records from position `first` on, or those with one ending; ids cancelled before they began have none."""
+    rows = await _rows(tx, (of.seq, first, most), ending)
     if not rows:
         return []
     ids = await _ids(tx, of, rows[0][0], rows[-1][0])
@@ -40,6 +45,16 @@ async def records(
         RecordView(position, ids[position], Ending(ending), body, reason, ended_at)
         for position, ending, body, reason, ended_at in rows
     ]
+
+
+async def _rows(tx: Transaction, where: tuple[int, int, int], ending: Ending | None) -> list[Row]:
+    match ending:
+        case None:
+            return await tx.all(SQL.records, *where)
+        case Ending.FETCHED:
+            return await tx.all(SQL.fetched, *where)
+        case _:
+            return await tx.all(SQL.not_fetched, *where, ending)
 
 
 async def _ids(tx: Transaction, of: IngestionView, first: int, last: int) -> dict[int, Id]:

@@ -43,9 +43,14 @@ class SourceView:
     failures: int
     closed_until: int | None
     closed_reason: str | None
-    latency_us: int
+    measured_us: int | None
     now: int
     wall_ahead_us: int
+
+    @property
+    def latency_us(self) -> int:
+        """How long a call holds its place, as it was measured; before one was answered, as it is assumed."""
+        return UNKNOWN_LATENCY_US if self.measured_us is None else self.measured_us
 
     def line(self, *, ids: int) -> Line:
         """What a call for so many ids waits for."""
@@ -134,7 +139,7 @@ async def _view(
         failures,
         closed_until,
         closed_reason,
-        median((max(0, latency) for (latency,) in latencies), UNKNOWN_LATENCY_US),
+        median(max(0, latency) for (latency,) in latencies),
         now,
         wall - now,
     )

@@ -149,6 +149,7 @@ create table record (
   ended_at integer not null,           -- wall time
   primary key (seq, position)
 ) without rowid;
+create index record_not_fetched on record (seq, ending, position) where ending <> 'fetched'; -- few, and looked for
 
 create table worker (
   worker text primary key,
