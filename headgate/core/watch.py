@@ -81,13 +81,16 @@ class DatabaseWatch:
         return self._grown(reading, known, touches)
 
     def believe(self, reading: Reading, offset: Offset) -> None:
-        """Compare later readings with this one. Who begins an epoch is trusted in it."""
-        if offset.epoch != self._epoch:
+        """Compare later readings with this one. Who begins an epoch is trusted in it.
+
+        Nobody else comes here untrusted: another look of this process may have met the new epoch, as a newcomer,
+        before it was known here that our own commit had begun it.
+        """
+        if offset.epoch != self._epoch or not self._trusted:
             self._epoch, self._trusted = offset.epoch, True
             self._looks.clear()
-        if self._trusted:
-            self._looks.add(reading, offset)
-            self._believed = offset
+        self._looks.add(reading, offset)
+        self._believed = offset
 
     def margin_us(self, span_us: int) -> int:
         """By how much a step may have gone unseen for a window of this span.

@@ -314,6 +314,21 @@ def test_a_bound_is_rounded_down() -> None:
     assert judged == Offset("2", 1_001 - SECOND)
 
 
+def test_who_begins_an_epoch_is_trusted_though_another_look_met_it_first() -> None:
+    """Between a commit and the news of it, another transaction of the same process may read the new epoch."""
+    watch, before, after = DatabaseWatch(), Offset("1", 0), Offset("2", 0)
+    for second in range(5):
+        at = second * SECOND
+        judged = watch.judge(Reading(at, None, at, at, at + 1), before, 0)
+    assert judged == Unwatched()
+    begun = Reading(5 * SECOND, None, 0, 5 * SECOND, 5 * SECOND + 1)
+    other = Reading(5 * SECOND + 2, None, 0, 5 * SECOND + 2, 5 * SECOND + 3)
+
+    assert watch.judge(other, after, 1) == Newcomer()
+    watch.believe(begun, after)
+    assert watch.judge(other, after, 1) == after
+
+
 def test_the_order_in_which_looks_are_believed_does_not_matter() -> None:
     known = Offset("2", 0)
     tight, loose = Reading(0, None, 0, 0, 0), Reading(2 * SECOND, None, 0, SECOND, 2 * SECOND)
