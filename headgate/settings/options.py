@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from headgate.core.errors import SourceMisconfigured
 from headgate.core.model import QuotaSpec
+from headgate.settings.described.reading import Described, described
+from headgate.settings.described.specs import ConfiguredSource
 from headgate.settings.mistakes import ConfigFile, dotted, instead, sentence, validated
-from headgate.settings.source_tables import ConfiguredSource, Described, described
 from headgate.settings.values import (
     SQLITE,
     ApiKeys,
@@ -47,7 +48,7 @@ FALLBACKS = {"DATABASE_URL": "database_url", "PORT": "port"}
 """Variables that platforms set, taken where the one with the prefix is not set."""
 
 TABLES = frozenset({"sources", "quotas"})
-"""What the file may have beside options: see source_tables.py."""
+"""What the file may have beside options: see described/."""
 
 _KUBERNETES = re.compile(r"HEADGATE_(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP))")
 

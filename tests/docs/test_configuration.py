@@ -9,14 +9,14 @@ import pytest
 from pydantic import BaseModel
 
 from headgate.core.units import spoken
-from headgate.settings.options import FALLBACKS, FOR_TESTS, PREFIX, Settings, load
-from headgate.settings.source_tables import (
+from headgate.settings.described.tables import (
     CostTable,
     HttpTable,
     IdsTable,
     QuotaTable,
     SimulatedTable,
 )
+from headgate.settings.options import FALLBACKS, FOR_TESTS, PREFIX, Settings, load
 
 TOP = Path(__file__).parents[2]
 PAGE = (TOP / "docs" / "configuration.md").read_text(encoding="utf-8")
