@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
-import socket
-import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 
 import httpcore2
 import httpx2
@@ -25,9 +21,11 @@ from headgate import __version__
 from headgate.core.errors import SourceMisconfigured
 from headgate.core.ids import Id
 from headgate.core.outcome import Failed, Outcome, Rejected
-from headgate.sources.base import Call, NoGrant, Wire
+from headgate.sources.base import Call, Wire
 from headgate.sources.connection import ListeningBackend, listening
 from headgate.sources.http_options import HttpOptions
+from headgate.sources.progress import Progress
+from headgate.sources.reasons import why
 from headgate.sources.records import Shape, shape_of
 from headgate.sources.request import UrlTemplate, request_url, url_template
 from headgate.sources.response import Answer, outcome_of, too_large
@@ -103,7 +101,7 @@ class HttpSource:
 
         Two spans, one after the other: until the connection stands, then from the check to the answer's last byte.
         """
-        progress = _Progress(call, answer_s=self._options.answer_us / 1_000_000)
+        progress = Progress(call, answer_s=self._options.answer_us / 1_000_000)
         try:
             async with asyncio.timeout(self._options.connect_us / 1_000_000) as progress.deadline:
                 with listening(progress.heard):
@@ -117,7 +115,7 @@ class HttpSource:
             progress.raise_what_was_raised()
             return Failed(f"{progress.stage.value} ({why(error)})")
 
-    async def _ask(self, url: str, progress: _Progress) -> Answer | Failed:
+    async def _ask(self, url: str, progress: Progress) -> Answer | Failed:
         request = _request(url, self._headers)
         request.extensions["trace"] = progress.trace
         response = await self._pool.handle_async_request(request)
@@ -149,97 +147,6 @@ class HttpSource:
         return await asyncio.to_thread(read) if len(answer.body) > _IN_THREAD_BYTES else read()
 
 
-class _Stage(Enum):
-    """How far a request got, in the words of its failure."""
-
-    CONNECTING = "no connection"
-    LEAVING = "the connection broke while the request was being sent"
-    WAITING = "no answer came"
-    ANSWERING = "the answer was cut off"
-
-
-class _Progress:
-    """Follows one request by the pool's trace events and what is heard, and says its instants to the call."""
-
-    def __init__(self, call: Call, *, answer_s: float) -> None:
-        self.stage = _Stage.CONNECTING
-        self.deadline: asyncio.Timeout | None = None
-        self._call = call
-        self._answer_s = answer_s
-        self._raised: BaseException | None = None
-
-    async def trace(self, event: str, info: Mapping[str, object]) -> None:
-        """Raise before the bytes leave, after a write that failed, and for an answer that is not ours."""
-        with self._remembering():
-            self._follow(event, info)
-
-    def heard(self) -> None:
-        """Bytes came in: the first ones after the request are the answer's."""
-        if self.stage is _Stage.WAITING:
-            self.stage = _Stage.ANSWERING
-            with self._remembering():
-                self._call.answered()
-
-    def raise_what_was_raised(self) -> None:
-        """Let what the call itself raised pass as it was, whatever the client made of it."""
-        if self._raised is not None and not isinstance(self._raised, _GivenUp):
-            raise self._raised from None
-
-    @contextmanager
-    def _remembering(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            self._raised = error
-            raise
-
-    def too_slow(self, options: HttpOptions, error: TimeoutError) -> str:
-        if self.deadline is None or not self.deadline.expired():
-            return f"{self.stage.value} ({why(error)})"  # the operating system's own time-out
-        if self.stage is _Stage.CONNECTING:
-            return f"no connection within {options.connect_us / 1_000_000:g} s"
-        return f"no complete answer within {options.answer_us / 1_000_000:g} s"
-
-    def _follow(self, event: str, info: Mapping[str, object]) -> None:
-        match event:
-            case "http11.send_request_headers.started":
-                self._leave()
-            case "http11.send_request_headers.failed" | "http11.send_request_body.failed":
-                _give_up_write(info.get("exception"))
-            case "http11.send_request_body.complete":
-                self.stage = _Stage.WAITING
-                self._call.written()
-            case "http11.receive_response_headers.complete" if self.stage is _Stage.WAITING:
-                raise _AnsweredBefore
-            case _:
-                pass
-
-    def _leave(self) -> None:
-        if self.stage is not _Stage.CONNECTING:
-            raise NoGrant("one call was about to put a second request on the wire")
-        if self.deadline is not None:
-            self.deadline.reschedule(asyncio.get_running_loop().time() + self._answer_s)
-        self._call.check()
-        self.stage = _Stage.LEAVING
-
-
-class _GivenUp(Exception):
-    """We end the request ourselves, and its connection with it."""
-
-
-class _NotWritten(_GivenUp):
-    """The write failed. The client would go on and look for an answer; we do not know what the other side got."""
-
-
-class _AnsweredBefore(_GivenUp):
-    """An answer lay there before the request was sent, so it is to another one."""
-
-
-def _give_up_write(error: object) -> None:
-    if isinstance(error, Exception):  # a cancellation passes as it is
-        raise _NotWritten from error
-
-
 async def _body(
     response: httpcore2.Response, headers: Mapping[str, str], max_bytes: int
 ) -> bytes | None:
@@ -261,49 +168,6 @@ async def _drain(response: httpcore2.Response, headers: Mapping[str, str]) -> No
     with suppress(Exception):
         async with asyncio.timeout(_DRAIN_S):
             await _body(response, headers, _DRAIN_BYTES)
-
-
-def why(error: BaseException) -> str:
-    """Say why a connection failed, in words that cannot hold an address, a header or anything that was received.
-
-    The messages of the client can (a header's value, for one), so they are never used: only what the operating
-    system and the TLS library call the error at its root.
-    """
-    found = type(error).__name__
-    for each in _roots(error):
-        match each:
-            case socket.gaierror():
-                return "the host's name was not found"
-            case ssl.SSLCertVerificationError():
-                return f"the certificate is not trusted: {_plain(each.verify_message)}"
-            case ssl.SSLError():
-                return "TLS could not be agreed on"
-            case OSError(errno=int(number)):
-                return os.strerror(number)
-            case httpcore2.RemoteProtocolError():
-                return "closed too soon, or not HTTP"
-            case _AnsweredBefore():
-                return "what lay on the connection answers another request"
-            case _:
-                pass
-    return found
-
-
-def _roots(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it, without walking in circles."""
-    current: BaseException | None = error
-    for _ in range(10):
-        if current is None:
-            return
-        yield current
-        if isinstance(current, BaseExceptionGroup) and current.exceptions:
-            current = current.exceptions[0]
-        else:
-            current = current.__cause__ or current.__context__
-
-
-def _plain(text: object) -> str:
-    return "".join(each for each in str(text) if each.isascii() and each.isprintable())[:120]
 
 
 def _pool(concurrency: int) -> httpcore2.AsyncConnectionPool:

@@ -24,8 +24,9 @@ from headgate.core.errors import SourceMisconfigured
 from headgate.core.ids import Id
 from headgate.core.outcome import Failed, Fetched, Outcome, Refused, Rejected, Throttled
 from headgate.sources.base import NoGrant, TooLate, Wire
-from headgate.sources.http import HttpSource, mistakes_in, why
+from headgate.sources.http import HttpSource, mistakes_in
 from headgate.sources.http_options import HttpOptions
+from headgate.sources.reasons import why
 from tests.contract.source.fake_wire import FakeWire
 from tests.simulator.process import RunningServer
 
