@@ -102,6 +102,7 @@ async function request(url, given, patienceMs) {
     const answeredAt = performance.now();
     return { body: await understood(response), askedAt, answeredAt };
   } catch (error) {
+    if (stop.signal.aborted) throw stop.signal.reason; // while a body is read, the error is another one
     throw [Away, PutOff, NeedsKey, Refused].some((ours) => error instanceof ours) ? error : new Away("no answer");
   } finally {
     clearTimeout(timer);

@@ -132,17 +132,22 @@ export class Chips {
       this._ahead.style.transform = `translateX(${least}px)`;
       least += space.stride;
     }
+    const first = least;
     const wanted = this._waiting.map((_, n) => {
       const x = Math.max(least, slotX(this._aheadCount + n, space, now));
       least = x + space.chip + BETWEEN;
       return x;
     });
     let behind = this.total - this._aheadCount - this._waiting.length;
-    const all = behind <= 0 && (wanted.at(-1) ?? 0) + space.chip <= space.width;
+    const all = behind <= 0 && (wanted.length < 2 || wanted.at(-1) + space.chip <= space.width);
     const room = space.width - (all ? 0 : MORE_NEEDS + A_CHARACTER * `+ ${number(this.total)} more`.length);
+    const last = Math.max(first, room - space.chip);
+    const afar = wanted[0] > last; // the slot of the first one is out of view or under the count
+    if (afar) wanted[0] = last;
     this._waiting.forEach((chip, n) => {
-      const fits = n === 0 || wanted[n] + space.chip <= room;
+      const fits = wanted[n] + space.chip <= room || (n === 0 && !this._aheadCount);
       if (!fits) behind += 1;
+      mark(chip.element, "afar", n === 0 && afar ? "yes" : "no");
       mark(chip.element, "hid", fits ? "no" : "yes");
       settle(chip, wanted[n], space, passed);
       if (chip.again) say(chip.what, againWords(chip.batch, now));

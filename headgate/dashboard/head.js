@@ -96,8 +96,15 @@ function noticeWords(source, now) {
   const next = clockTime(instant(source.next_slot_at), now);
   if (source.type === null) return `This server's configuration does not name ${source.name}: what waits for it stays.`;
   if (source.state === "closed") {
-    return `The source is closed: ${source.reason ?? "it refused"}. It is asked again ${next}; what waits is kept.`;
+    const reason = source.reason ?? "it refused";
+    return `The source is closed: ${reason}. It is asked again ${next}; what waits is kept.${remedy(source, reason)}`;
   }
   if (source.state === "paused") return `The source asked for a pause: the next call may go out ${next}.`;
   return "";
+}
+
+/** What helps where a source does not know the key that it is sent. */
+function remedy({ name, type }, reason) {
+  if (type !== "http" || !/^40[13]\b/.test(reason)) return "";
+  return ` Check the key in headers of [sources.${name}] in headgate.toml; if it was wrong, correct it and restart.`;
 }

@@ -7,12 +7,14 @@ import { instant, serverNow } from "./clock.js";
 import { PRIORITIES } from "./words.js";
 
 /** So many batches of the line are shown one by one. */
-export const SHOWN = 24;
+const SHOWN = 24;
 /** So many batches are asked for at once, from the first that has not ended on. */
-export const WINDOW = 40;
+const WINDOW = 40;
 /** In long ingestions the ended ones are passed over in ever larger steps: page tokens lead from page to page only. */
 const LARGEST_STEP = 1_000;
 const STEP_GROWS = 5;
+/** So many batches are asked for at first for what a row shows of them. */
+const ROW_STEP = 8;
 const KEPT_CALLS = 400;
 
 const SAME_CALL_MS = 5;
@@ -186,7 +188,33 @@ export class Model {
     batches.forEach((batch) => this.batches.set(batch.batch_id, batch));
     if (batches[0]?.number === 0) of.sample = batches[0].ids;
     of.reason = batches.findLast(({ reason }) => reason !== null)?.reason ?? of.reason;
+    const failure = batches.find(({ status, reason }) => status === "failed" && reason !== null);
+    if (failure && !(of.failure?.number <= failure.number)) of.failure = failure;
     return batches;
+  }
+
+  /** The newest ingestion of which we do not know the first ids, else one of which we do not know why it failed. */
+  unread() {
+    const all = this.order.map((id) => this.ingestions.get(id));
+    const unread = all.find(({ sample }) => sample === null) ?? all.find(lacksFailure);
+    return unread?.ingestion_id ?? null;
+  }
+
+  /** How the batches of that one are to be asked for next: from its first one on, in ever larger steps. */
+  unreadWanted(id) {
+    const { readPage, readStep } = this.ingestions.get(id);
+    return { page: readPage, limit: readStep };
+  }
+
+  /** A page of batches, asked for as `unreadWanted` said. What has not ended may fail yet, and is read again then. */
+  noteUnread(id, page) {
+    const of = this.ingestions.get(id);
+    if (!of) return;
+    this._batches(of, page);
+    if (of.ended_ms === null) return;
+    of.readPage = page.next_page;
+    of.readStep = Math.min(of.readStep * STEP_GROWS, LARGEST_STEP);
+    of.readAll = !page.next_page;
   }
 
   /** The page to ask for so that the line does not run out of known batches; null: none. */
@@ -265,8 +293,15 @@ export function ended({ status }) {
   return status === "completed" || status === "failed" || status === "cancelled";
 }
 
+/** Whether an ingestion failed and the first batch of it that did is yet to be found. */
+function lacksFailure({ status, failure, readAll }) {
+  return status === "failed" && failure === null && !readAll;
+}
+
 function fresh() {
-  return { forecast: null, looked: 0, sample: null, reason: null, window: [], cursor: null, nextPage: null, step: WINDOW, nearly: false, stamp: null };
+  const line = { window: [], cursor: null, nextPage: null, step: WINDOW, nearly: false, stamp: null };
+  const row = { sample: null, reason: null, failure: null, readPage: null, readStep: ROW_STEP, readAll: false };
+  return { forecast: null, looked: 0, ...line, ...row };
 }
 
 function stamp({ counts, status, cancelled_at }) {

@@ -19,10 +19,12 @@ const AWAKE_FOR_MS = 180_000;
 const AWAY_MS = [1_000, 2_000, 3_000, 5_000];
 
 /** Newest ingestions in each round. */
-export const NEWEST = 20;
+const NEWEST = 20;
 /** Ingestions looked at one by one in each round, and ones whose batches are asked for. */
 const LOOKS = 4;
 const BATCHES = 6;
+/** So often in each round the batches of an ingestion are asked for only because its row shows something of them. */
+const ROWS = 4;
 /** Whose batches are asked for first: the first in the line, then those of the newest calls. */
 const HEAD = 3;
 const RECENT_CALLS = 8;
@@ -116,6 +118,7 @@ export class Poller {
     await this._askForStrangers();
     await this._look();
     await this._askForBatches();
+    await this._askForRows();
     model.prune();
   }
 
@@ -174,9 +177,16 @@ export class Poller {
     for (const of of [...(first ? [first] : []), ...others].slice(0, LOOKS)) await this._lookAt(of.ingestion_id);
   }
 
-  async _lookAt(id) {
-    try {
+  _lookAt(id) {
+    return this._unlessGone(id, async () => {
       this._model.noteIngestion(await get(`ingestions/${encodeURIComponent(id)}`));
+    });
+  }
+
+  /** Do what asks about one ingestion; where the server refuses, there is none any more. */
+  async _unlessGone(id, work) {
+    try {
+      await work();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       this._model.forget(id);
@@ -206,6 +216,17 @@ export class Poller {
     }
     const page = this._model.moreWanted(id);
     if (page) this._model.noteMoreBatches(id, await get(path, { limit: 40, page }));
+  }
+
+  /** What the rows show of batches, where it was not learnt on the way: for what is over, and of other sources. */
+  async _askForRows() {
+    const model = this._model;
+    for (let left = ROWS; left; left -= 1) {
+      const id = model.unread();
+      if (id === null) return;
+      const path = `ingestions/${encodeURIComponent(id)}/batches`;
+      await this._unlessGone(id, async () => model.noteUnread(id, await get(path, model.unreadWanted(id))));
+    }
   }
 
   /** How long until the next round. */

@@ -8,10 +8,15 @@ export function xOf(instantMs, space, now) {
   return space.gate + ((instantMs - now) / 1_000) * space.flow;
 }
 
-/** Where the n-th slot to come is. Slots of a gate that is open come after a call, so they do not move. */
+/** Where the n-th slot to come is. */
 export function slotX(n, space, now) {
   if (space.slotAt === null) return space.gate; // there will be none
-  return xOf(Math.max(space.slotAt, now) + n * space.slot, space, now);
+  return xOf(now + untilSlot(n, space, now), space, now);
+}
+
+/** How long until the n-th slot to come. Slots of a gate that is open come after a call, so they do not move. */
+export function untilSlot(n, space, now) {
+  return Math.max(0, space.slotAt - now) + n * space.slot;
 }
 
 /** When a call left. */

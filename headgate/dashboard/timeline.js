@@ -1,7 +1,7 @@
 /** The time line: calls as drops on the water left of the gate, allowed slots as rings on the dry bed right of it. */
 
 import { h, mark, say } from "./dom.js";
-import { leftAt, slotX, xOf } from "./space.js";
+import { leftAt, slotX, untilSlot, xOf } from "./space.js";
 import { calmSpan, gap } from "./words.js";
 
 const NEWS_MS = 1_500;
@@ -10,6 +10,8 @@ const LABEL_NEEDS = 54;
 const DENSE = 9;
 const TIGHT = 32;
 const MOST_SLOTS = 60;
+/** A label closer to the gate than this would be under it. */
+const UNDER_GATE = 24;
 const OUT_OF_VIEW = -24;
 
 export class TimeLine {
@@ -94,21 +96,24 @@ export class TimeLine {
   _placeSlots(space, now) {
     const slotWidth = space.slotAt === null ? 0 : space.slotWidth;
     let used = 0;
-    let before = "";
     for (let n = 0; slotWidth >= DENSE && n < MOST_SLOTS; n += 1) {
       const x = slotX(n, space, now);
       if (x > space.width + 10) break;
       const ring = nth(this._slots, used, () => h("div", { class: "slot" }, h("i"), h("span")));
       ring.style.transform = `translate3d(${x.toFixed(2)}px,0,0)`;
-      const inMs = ((x - space.gate) / space.flow) * 1_000;
-      const words = inMs < 1_000 ? "" : calmSpan(inMs);
-      say(ring.lastChild, words === before ? "" : words);
-      before = words;
+      say(ring.lastChild, x < space.gate + UNDER_GATE ? "" : slotWords(untilSlot(n, space, now), space.slot));
       used += 1;
     }
     onlyFirst(this._slots, used);
     mark(this.element, "apart", slotWidth === 0 || slotWidth > TIGHT ? "wide" : slotWidth < DENSE ? "dense" : "tight");
   }
+}
+
+/** A slot's label: in how many seconds it comes, if none comes nearer to that second; slots may be closer together. */
+function slotWords(inMs, slot) {
+  const second = Math.round(inMs / 1_000) * 1_000;
+  const after = inMs - second;
+  return second >= 1_000 && after >= -slot / 2 && after < slot / 2 ? calmSpan(second) : "";
 }
 
 function nth(layer, n, make) {

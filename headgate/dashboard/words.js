@@ -64,7 +64,7 @@ export function moment(ms, now) {
 }
 
 /** A span as the server writes it ("5s", "200ms") in milliseconds; NaN if it is none. */
-export function spanMs(text) {
+function spanMs(text) {
   const found = /^(\d*)\s*([a-z]+)$/.exec(text);
   return found ? Number(found[1] || 1) * UNIT_MS[found[2]] : NaN;
 }
@@ -108,7 +108,7 @@ export const STATUS_WORDS = {
 export function forecastWords(ingestion, now, { called = true } = {}) {
   const { forecast } = ingestion;
   if (ingestion.ended_ms !== null) {
-    const failure = ingestion.status === "failed" && ingestion.reason ? `Last: ${ingestion.reason}.` : "";
+    const failure = ingestion.status === "failed" && ingestion.failure ? `First failure: ${ingestion.failure.reason}.` : "";
     return [`Took ${span(ingestion.ended_ms - ingestion.accepted_ms)}.`, failure];
   }
   if (ingestion.cancelled_at) return ["Cancelled: what is still out may come in, and is kept.", ""];

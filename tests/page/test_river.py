@@ -1,0 +1,106 @@
+"""What stands on the river: the labels of the slots, and what waits at a source that is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.gate import Gate, Look
+from tests.page.holding import refusing
+
+pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
+
+SLOTS = """
+[sources.half]
+type = "simulated"
+quota = ["2/s"]
+[sources.third]
+type = "simulated"
+quota = ["3/s"]
+[sources.most]
+type = "simulated"
+quota = ["1/700ms"]
+[sources.whole]
+type = "simulated"
+quota = ["1/s"]
+[sources.long]
+type = "simulated"
+quota = ["1/5s"]
+"""
+
+CLOSED = """
+[sources.catalog]
+type = "http"
+url = "{url}/items{{?ids}}"
+quota = ["1/s"]
+probe = "{probe}"
+"""
+
+LABELS = "[...document.querySelectorAll('.slot')].map((slot) => slot.lastChild.textContent)"
+
+Serve = Callable[..., Gate]
+
+
+@pytest.fixture(scope="module")
+def gate(serve: Serve) -> Gate:
+    return serve('default_source = "whole"\n' + SLOTS)
+
+
+def labels(page: Page, source: str) -> list[str]:
+    page.locator(f"#sources button[data-name={source}]").click()
+    expect(page.locator("#rule")).to_contain_text(f"{source}:")
+    page.wait_for_timeout(200)  # some frames
+    found: list[str] = page.evaluate(LABELS)
+    return found
+
+
+def test_a_slot_is_labelled_with_the_second_that_it_is_nearest_to(gate: Gate, look: Look) -> None:
+    page = look.open(gate)  # nothing waits, so that the first slot is now
+
+    assert labels(page, "half")[:7] == ["", "", "1 s", "", "2 s", "", "3 s"]
+    assert labels(page, "third")[:7] == ["", "", "", "1 s", "", "", "2 s"]
+    assert labels(page, "most")[:7] == ["", "1 s", "", "2 s", "3 s", "", "4 s"]
+    assert labels(page, "whole")[:4] == ["", "1 s", "2 s", "3 s"]
+    assert labels(page, "long")[:4] == ["", "5 s", "10 s", "15 s"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("probe", ["3s", "40s"])
+def test_what_waits_at_a_closed_source_is_seen_beside_how_many_more(
+    serve: Serve, look: Look, width: int, probe: str
+) -> None:
+    look.page.set_viewport_size({"width": width, "height": 800})
+    with refusing() as url:
+        gate = serve(CLOSED.format(url=url, probe=probe))
+        gate.submit(list(range(1, 1_000)))
+        page = look.open(gate)
+        expect(page.locator("#notice")).to_be_visible()
+        page.wait_for_timeout(500)  # what moves there has arrived
+
+        river = page.locator("#river").bounding_box()
+        cards = page.locator(".chip[data-state=waiting][data-hid=no]")
+        boxes = [each.bounding_box() for each in cards.all()]
+        boxes.append(page.locator(".more.behind").bounding_box())
+
+    assert len(boxes) >= 2
+    assert river is not None
+    places = [(box["x"], box["x"] + box["width"]) for box in boxes if box is not None]
+    assert all(right <= left for (_, right), (left, _) in pairwise(places))
+    assert river["x"] < places[0][0]
+    assert places[-1][1] <= river["x"] + river["width"]
+
+
+def test_a_source_that_is_closed_for_its_key_says_where_to_look(serve: Serve, look: Look) -> None:
+    with refusing() as url:
+        gate = serve(CLOSED.format(url=url, probe="40s"))
+        gate.submit([1])
+        page = look.open(gate)
+
+        expect(page.locator("#notice")).to_contain_text("The source is closed: 401 Unauthorized.")
+        expect(page.locator("#notice")).to_contain_text(
+            "Check the key in headers of [sources.catalog] in headgate.toml;"
+            " if it was wrong, correct it and restart."
+        )
