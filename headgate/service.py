@@ -15,7 +15,7 @@ from functools import partial
 import msgspec
 
 from headgate.core.clock import Clock
-from headgate.core.errors import FieldError, InvalidInput, NotFound, TooLarge
+from headgate.core.errors import FieldError, InvalidInput, NotFound, TooLarge, Unavailable
 from headgate.core.ids import Id, first_wrong
 from headgate.core.model import Ending, Priority, SourceSpec, Status
 from headgate.core.slicing import Chunk, batch_count, chunks
@@ -43,6 +43,9 @@ DEFAULT_CLIENT = "default"
 
 SILENT = 10
 """A worker that has given no sign of life so many times over is taken to be lost."""
+
+READY_S = 3.0
+"""Who asks whether we are ready wants to know it soon: probes wait a few seconds at most."""
 
 UNSERVED = "unserved"
 """What an ingestion waits for whose source this process does not serve."""
@@ -189,8 +192,12 @@ class Service:
         return every_us is None or view.silent_us < SILENT * every_us
 
     async def ready(self) -> None:
-        """Return if the store answers. Raises Unavailable."""
-        await self._engine.read(status_query.ingestion, "", client="")
+        """Return if the store answers within READY_S. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._engine.read(status_query.ingestion, "", client="")
+        except TimeoutError:
+            raise Unavailable(f"the store has not answered for {READY_S:g} s") from None
 
     async def batches(
         self, of: IngestionView, *, first: int = 0, most: int = 1_000

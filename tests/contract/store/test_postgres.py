@@ -10,6 +10,7 @@ import pytest
 
 from headgate.core.errors import SourceMisconfigured, Unavailable
 from headgate.core.facts import Fact
+from headgate.service import Service
 from headgate.store.engine import Transaction
 from headgate.store.migrations import numbered
 from headgate.store.postgres.engine import PostgresEngine
@@ -193,6 +194,19 @@ async def test_a_database_that_cannot_be_reached_makes_commands_unavailable(
         await engine.run(write, "a")
     with pytest.raises(Unavailable):
         await engine.open()
+
+
+async def test_who_asks_whether_it_is_ready_is_answered_soon(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headgate.service.READY_S", 0.2)
+    engine = PostgresEngine(
+        parse_postgres_url("postgresql://nobody@127.0.0.1:1/nothing"), clock=clock
+    )
+    service = Service(engine, clock=clock, sources={}, default_source="none")
+
+    with pytest.raises(Unavailable, match=r"has not answered for 0\.2 s"):
+        await asyncio.wait_for(service.ready(), 3)
 
 
 @pytest.fixture
