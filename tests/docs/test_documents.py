@@ -72,6 +72,7 @@ slot
 call
 wire
 turn
+worker
 claim
 lease
 fence
