@@ -1,6 +1,6 @@
 """The ledger's time and its lock: a source's quotas, locked, as they stand at the ledger's now.
 
-DESIGN §5 and core/clock.py have the rule; here it is only read and written.
+docs/quota.md and core/clock.py have the rule; here it is only read and written.
 Lock order: source, quota, ingestion, batch.
 """
 
@@ -67,6 +67,7 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
     rules, failures, closed_until, *clock = rows[0][8:]
     reading = await tx.reading()
     last_at, last_wall = max(row[6:8] for row in rows)
+    offset = await _offset(tx, reading, clock)  # first: windows are taken longer for this look, too
     return LockedSource(
         source,
         rules_from(rules),
@@ -75,7 +76,7 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
         [_taken_longer(tx, quota_from(*row[:6])) for row in rows],
         last_at,
         last_wall,
-        ledger_time(await _offset(tx, reading, clock), reading, last_at),
+        ledger_time(offset, reading, last_at),
         reading.wall_us,
     )
 

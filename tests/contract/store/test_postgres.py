@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from functools import partial
 
 import pytest
 
+from headgate.core.clock import HostWatch, Newcomer, Offset, Reading, Unwatched
 from headgate.core.errors import SourceMisconfigured, Unavailable
 from headgate.core.facts import Fact
+from headgate.core.quota import Window
 from headgate.service import Service
 from headgate.store.engine import Transaction
 from headgate.store.migrations import numbered
+from headgate.store.postgres import hints
 from headgate.store.postgres.engine import PostgresEngine
 from headgate.store.postgres.schema import MIGRATIONS
 from headgate.store.postgres.url import parse_postgres_url
@@ -20,7 +25,7 @@ from tests.contract.store.bench import Bench, change, select, source
 from tests.contract.store.conftest import FakeTime, OpenEngine
 from tests.contract.store.test_engine import Outside, write, written
 from tests.fakes import FakeClock
-from tests.postgres import create_database
+from tests.postgres import ELSEWHERE, create_database, run_sql
 
 pytestmark = pytest.mark.anyio
 
@@ -194,6 +199,78 @@ async def test_a_database_that_cannot_be_reached_makes_commands_unavailable(
         await engine.run(write, "a")
     with pytest.raises(Unavailable):
         await engine.open()
+
+
+class Noting(HostWatch):
+    """Notes in which order it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def judge(self, reading: Reading, known: Offset, touches: int) -> Offset | Unwatched | Newcomer:
+        self.asked.append("judge")
+        return super().judge(reading, known, touches)
+
+    def margin_us(self, span_us: int) -> int:
+        self.asked.append("margin")
+        return super().margin_us(span_us)
+
+
+async def test_windows_are_taken_longer_for_the_look_that_a_claim_decides_by(
+    postgres_database: str, clock: FakeClock
+) -> None:
+    """A look that took long may have missed a step: what it is worth is known once it has been judged."""
+    looking = FakeTime(clock)
+    watch = looking.watch = Noting()
+    engine = PostgresEngine(parse_postgres_url(postgres_database), clock=clock, time=looking)
+    bench = Bench(engine, clock, [])
+    await engine.open()
+    await bench.configure(source(windows=[Window(5, 1_000_000)]))
+    await bench.submit(1)
+    watch.asked.clear()
+    await bench.claim()
+    await engine.close()
+
+    assert watch.asked.index("judge") < watch.asked.index("margin")
+
+
+async def test_a_listener_whose_line_is_dead_without_a_word_is_made_again(
+    postgres_database: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.environ.get(ELSEWHERE):
+        pytest.skip("a server elsewhere has no process that could be stopped here")
+    monkeypatch.setattr(hints, "QUIET_S", 0.1)
+    monkeypatch.setattr(hints, "ANSWERS_S", 0.3)
+    monkeypatch.setattr(hints, "AGAIN_S", 0.1)
+    url = parse_postgres_url(postgres_database)
+    engine = PostgresEngine(url, clock=clock, time=FakeTime(clock))
+    await engine.open()
+    attending = asyncio.create_task(engine.attend())
+    try:
+        first = await listeners(postgres_database, without=set())
+        for pid in first:
+            os.kill(pid, signal.SIGSTOP)
+        assert await listeners(postgres_database, without=first)
+    finally:
+        for pid in first:
+            os.kill(pid, signal.SIGCONT)
+        attending.cancel()
+        await asyncio.gather(attending, return_exceptions=True)
+        await engine.close()
+
+
+async def listeners(url: str, *, without: set[int]) -> set[int]:
+    """The sessions that listen, or ask whether anybody is there; waits until there is another one."""
+    asked = (
+        "select pid from pg_stat_activity where datname = current_database()"
+        " and (query ilike 'listen %' or query = 'select 1') and pid <> pg_backend_pid()"
+    )
+    async with asyncio.timeout(10):
+        while True:
+            rows = await asyncio.to_thread(run_sql, url, asked)
+            if found := {row["pid"] for row in rows} - without:
+                return found
+            await asyncio.sleep(0.05)
 
 
 async def test_who_asks_whether_it_is_ready_is_answered_soon(
