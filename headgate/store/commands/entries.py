@@ -1,6 +1,6 @@
 """The ledger's entries: what the quotas of a locked source are charged with, a grant spent, a call closed.
 
-DESIGN §5 and core/quota.py have the rule; here it is only read and written.
+docs/quota.md and core/quota.py have the rule; here it is only read and written.
 """
 
 from __future__ import annotations

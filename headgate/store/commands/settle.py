@@ -60,7 +60,7 @@ async def settle(
         await _tell_lost(tx, claim)
         return Lost()
     await close_entry(tx, locked, claim.entry, report)
-    await tell_source(tx, locked, claim, step, policy)
+    await tell_source(tx, locked, claim, step, policy, asked=report.sent)
     after = _after(locked, held, claim, step, policy)
     status = await apply(tx, held, after, wall=locked.wall)
     await _wake(tx, locked)

@@ -31,9 +31,15 @@ CLIMB_US = 10_000_000
 
 
 async def tell_source(
-    tx: Transaction, locked: LockedSource, claim: Claim, step: Step, policy: RetryPolicy
+    tx: Transaction,
+    locked: LockedSource,
+    claim: Claim,
+    step: Step,
+    policy: RetryPolicy,
+    *,
+    asked: bool,
 ) -> None:
-    """Write down what a step says of its source."""
+    """Write down what a step says of its source. `asked`: a call went out; what was none says nothing good of it."""
     match step:
         case Postpone(after_us, reason, hinted):
             more = 1 if hinted else _own(locked).slowdown
@@ -42,10 +48,10 @@ async def tell_source(
             await _close(tx, locked, claim, reason, policy)
         case Retry(_, reason, None) | Bury(reason, fetched=None, answered=False):
             await _failed(tx, locked, claim, reason, policy)
-        case Complete() | Split() | Retry() | Bury():
+        case Complete() | Split() | Retry() | Bury() if asked:
             await _answers(tx, locked)
             await _heed(tx, locked, step)
-        case Release():
+        case Complete() | Split() | Retry() | Bury() | Release():
             return
         case _:
             assert_never(step)

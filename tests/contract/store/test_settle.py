@@ -14,7 +14,7 @@ from headgate.core.facts import (
     SourceClosed,
     SourceOpened,
 )
-from headgate.core.model import Claim, Counts, Status
+from headgate.core.model import CallReport, Claim, Counts, Status
 from headgate.core.outcome import (
     Failed,
     Fetched,
@@ -614,6 +614,20 @@ async def test_any_answer_to_a_probe_opens_the_source(bench: Bench, outcome: Out
     await bench.call(outcome)
 
     assert len(await bench.claims(most=10)) > 1
+
+
+@pytest.mark.parametrize("size", [1, 2], ids=["buried", "split"])
+async def test_a_probe_that_was_never_sent_opens_nothing(bench: Bench, size: int) -> None:
+    """Ids that no address can name are settled without a call: that says nothing of the source."""
+    await bench.configure(source(batch_size=size))
+    await bench.submit(*range(9))
+    await bench.call(Refused("401"))
+    bench.clock.advance(10 * SECOND)
+    claimed = await bench.claim()
+    await bench.settle(claimed, Rejected("not asked"), report=CallReport(sent=False))
+
+    assert bench.stated(SourceOpened) == []
+    assert len(await bench.claims(most=10)) == 1, "one probe, and no more"
 
 
 async def test_a_probe_that_is_refused_closes_the_source_again(bench: Bench) -> None:
