@@ -6,7 +6,6 @@ A slow or closed source never holds up another: lanes share nothing but the stor
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
@@ -33,6 +32,9 @@ CALM_US = 20_000
 AGAIN_S = 1.0
 """How soon the store is asked again after it could not answer."""
 
+LEAVES_US = 10_000_000
+"""For so long after it was told to stop a worker tries to settle what it has: without an end it would be killed."""
+
 MOST_AT_ONCE = 64
 
 SLOTS = frozenset({Hold.WINDOW, Hold.PACE, Hold.PAUSED})
@@ -58,6 +60,7 @@ class Lane:
         self._source = source
         self._tools = tools
         self._stopping = False
+        self._leaves_at_us: int | None = None
         self._on_duty = True
         self._waits_for_slot = False
         self._calls: dict[asyncio.Task[None], Claim] = {}
@@ -83,6 +86,8 @@ class Lane:
 
     def stop(self) -> None:
         """Begin no new call; what is on the wire goes on. From any thread or signal handler of this process."""
+        if not self._stopping:
+            self._leaves_at_us = self._tools.clock.boot_us() + LEAVES_US
         self._stopping = True
         self._tools.engine.wakes.wake(self._spec.name)
 
@@ -169,13 +174,20 @@ class Lane:
                 await self._tools.engine.run(
                     settle, claimed, step, wire.report(), policy=self._spec.retry
                 )
-            except Unavailable:
+            except Unavailable as error:
+                if self._has_to_leave:
+                    self._tools.observe(LoopFailed(f"settling a batch of {self._spec.name}", error))
+                    return
                 await asyncio.sleep(AGAIN_S)
             except Exception as error:
                 self._tools.observe(LoopFailed(f"settling a batch of {self._spec.name}", error))
                 return  # its lease runs out, and it is rescued
             else:
                 return
+
+    @property
+    def _has_to_leave(self) -> bool:
+        return self._leaves_at_us is not None and self._tools.clock.boot_us() > self._leaves_at_us
 
     async def _fetch_reporting(self, claimed: Claim, wire: GrantedWire) -> Outcome:
         """Fetch; a call that is long in being answered reports meanwhile that it was written."""
@@ -190,9 +202,13 @@ class Lane:
         return await fetching
 
     async def _report(self, claimed: Claim, wire: GrantedWire) -> None:
-        """Tell the ledger early; if that cannot be done now, settling tells it all the same."""
-        with contextlib.suppress(Unavailable):
+        """Tell the ledger early; if that cannot be done, settling tells it all the same."""
+        try:
             await self._tools.engine.run(report, claimed, wire.report())
+        except Unavailable:
+            pass
+        except Exception as error:
+            self._tools.observe(LoopFailed(f"early report of {self._spec.name}", error))
 
     async def _fetch(self, claimed: Claim, wire: GrantedWire) -> Outcome:
         try:

@@ -6,15 +6,15 @@ import asyncio
 import signal
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 from headgate.core.errors import Unavailable
+from headgate.core.facts import LoopFailed
 from headgate.core.model import Claim, SourceSpec, WorkerCard
 from headgate.sources.base import Source
 from headgate.store.queries.neighbours import neighbours
-from headgate.worker.dispatcher import Lane, Tools
+from headgate.worker.dispatcher import AGAIN_S, Lane, Tools
 from headgate.worker.keeper import RENEW_S, Keeper, every
 from headgate.worker.roster import Roster
 
@@ -42,6 +42,7 @@ class Worker:
         self._lanes = [Lane(spec, source, tools) for spec, source in sources]
         self._keeper = Keeper(tools.engine, worker=tools.worker, held=self._held)
         self._roster = Roster(tools.engine, card, self._lanes)
+        self._dispatching: list[asyncio.Task[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._found_handlers: Mapping[signal.Signals, Any] = {}
 
@@ -53,25 +54,35 @@ class Worker:
         loops: list[Coroutine[Any, Any, None]] = [
             every(self._renew_s, self._keeper.renew, name="renewal of leases", observe=observe),
             every(LOOK_S, self._look_around, name="look at other workers", observe=observe),
-            self._tools.engine.attend(),
-            *(lane.run() for lane in self._lanes),
+            every(AGAIN_S, self._tools.engine.attend, name="clock and hints", observe=observe),
         ]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
+        self._dispatching = [asyncio.create_task(lane.run()) for lane in self._lanes]
 
     async def stop(self) -> None:
         """Begin no new call, let the running ones finish and settle, then end every task and sign off."""
         self._stop_dispatching()
         self._unwrap_signals()
+        await asyncio.gather(
+            *self._dispatching, return_exceptions=True
+        )  # a claim is not left alone
         for lane in self._lanes:
             await lane.finished()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._tasks:
-            with suppress(Unavailable):
-                await self._roster.sign_off()
+            await self._sign_off()
         for source in self._sources:
             await source.close()
+
+    async def _sign_off(self) -> None:
+        try:
+            await self._roster.sign_off()
+        except Unavailable:
+            pass  # its signs of life end, and that is noticed
+        except Exception as error:
+            self._tools.observe(LoopFailed("signing off", error))
 
     async def _look_around(self) -> None:
         there = await self._tools.engine.read(neighbours)

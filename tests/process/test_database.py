@@ -24,7 +24,7 @@ import pytest
 
 from tests.postgres import FAST, PostgresServer, create_database, run_sql, served
 from tests.process.client import ANSWER_S, Journal
-from tests.process.conftest import MakeGate, Say
+from tests.process.conftest import MakeGate, MakeSource, Say
 from tests.process.engines import on_postgres
 from tests.process.faults import wait_until_stopped
 from tests.process.gate import LEASE_S, Gate, Server
@@ -250,6 +250,48 @@ def test_who_is_stopped_inside_a_transaction_loses_its_locks_and_nothing_else(
     assert_kept(gate, other, source, journal, "10/s", "12/2s", unjudged=[*held, given])
     again = [name for name, count in times_asked(source).items() if count > 1]
     assert len(again) <= 3, "no more than the batch in its hands is asked for again"
+
+
+def test_who_is_told_to_stop_in_the_middle_of_a_claim_leaves_nothing_held(
+    source: RunningServer, make_gate: MakeGate, journal: Journal
+) -> None:
+    """The claim is committed once the row is free, whoever waits for it or not: what it took is given back."""
+    gate = make_gate(source, "50/s", lease="60s")
+    assert gate.postgres
+    [server] = crew(gate, "one")
+    wait_until_trusted(gate, 1)
+    with holding(gate.postgres, "select 1 from source for update"):
+        journal.must_submit(server.port, 3)
+        eventually(lambda: sessions(gate.postgres or "", "one", WAITS_FOR_THE_SOURCE), "it claims")
+        server.signal(signal.SIGTERM)
+        time.sleep(0.5)
+    assert server.ended() in {0, -signal.SIGTERM}
+
+    assert gate.stored().held == ()
+    assert gate.stored().in_flight == 0
+
+
+@pytest.mark.long
+def test_who_is_told_to_stop_while_the_database_is_away_ends_all_the_same(
+    durable: PostgresServer,
+    make_gate: MakeGate,
+    start_source: MakeSource,
+    journal: Journal,
+    say: Say,
+) -> None:
+    source = start_source("--latency-ms", "1500")
+    gate = make_gate(source, "50/s", postgres=create_database(durable.url, "gate"))
+    [server] = crew(gate, "one")
+    journal.must_submit(server.port, 3)
+    eventually(lambda: len(arrivals(source)) == 1, "a call is under way")
+    durable.kill()
+    began = time.monotonic()
+    server.signal(signal.SIGTERM)
+
+    assert server.ended(within_s=40) in {0, -signal.SIGTERM}
+    say(f"{time.monotonic() - began:.1f} s from SIGTERM to its end")
+    [lost] = server.facts("the database is lost")
+    assert lost["level"] == "error"
 
 
 # Many share one quota
