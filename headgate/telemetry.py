@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -33,6 +35,8 @@ LEVELS: dict[type[Fact], tuple[int, str]] = {
     facts.RulesChanged: (logging.WARNING, "rules changed by the configuration of this process"),
     facts.TimeUnwatched: (logging.WARNING, "nobody watched the time; the wall clock is believed"),
     facts.ClockStepped: (logging.WARNING, "the database's clock has stepped; ledger time has not"),
+    facts.StoreLost: (logging.ERROR, "the database is lost"),
+    facts.StoreBack: (logging.INFO, "the database answers again"),
     facts.LoopFailed: (logging.ERROR, "a loop met an error and goes on"),
 }
 
@@ -94,5 +98,11 @@ def _shown(name: str, value: object) -> tuple[str, object]:
     if isinstance(value, int) and name.endswith("_us"):
         return name.removesuffix("us") + "s", round(value / 1_000_000, 3)
     if isinstance(value, BaseException):
-        return name, f"{type(value).__name__}: {value}"
+        return name, f"{type(value).__name__}: {value}{_where(value)}"
     return name, value
+
+
+def _where(error: BaseException) -> str:
+    """The line that raised it; no values, which may be secrets."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""

@@ -41,7 +41,10 @@ async def records(
     ingestion_id: str,
     limit: Limit = 100,
     page: Page = None,
-    ending: Annotated[Ending | None, Query(description="Only those that ended so.")] = None,
+    ending: Annotated[
+        Literal[Ending.FETCHED, Ending.MISSING, Ending.FAILED] | None,
+        Query(description="Only those that ended so; what was cancelled has no record."),
+    ] = None,
     format: Annotated[  # noqa: A002 - the name is the query's
         Literal["json", "ndjson"] | None,
         Query(

@@ -117,6 +117,18 @@ class ClockStepped:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreLost:
+    """The database has not answered for some seconds; it is asked again and again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBack:
+    """The database answers again."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoopFailed:
     """One of our own loops met an error; it goes on."""
 
@@ -139,5 +151,7 @@ Fact = (
     | RulesChanged
     | TimeUnwatched
     | ClockStepped
+    | StoreLost
+    | StoreBack
     | LoopFailed
 )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -18,7 +19,7 @@ import asyncpg
 
 from headgate.core.clock import Clock
 from headgate.core.errors import StoreMisused, Unavailable
-from headgate.core.facts import Fact, LoopFailed
+from headgate.core.facts import Fact, LoopFailed, StoreBack, StoreLost
 from headgate.store.commands.beat import beat
 from headgate.store.engine import (
     Command,
@@ -126,15 +127,16 @@ class PostgresEngine:
             raise Unavailable("the store is closed")
         if not self._migrated:
             await self._migrate()
-        async for attempt in self._attempts():
-            with attempt:
-                async with self._transaction(Door.API, SNAPSHOT) as connection:
-                    tx = PostgresTransaction(connection, self._time, self._failpoint)
-                    try:
-                        return await only_waiting_for(tx, begin(tx))
-                    except asyncpg.ReadOnlySQLTransactionError as error:
-                        raise StoreMisused("a query wrote") from error
-        raise AssertionError("the last attempt raises")
+
+        async def once() -> T:
+            async with self._transaction(Door.API, SNAPSHOT) as connection:
+                tx = PostgresTransaction(connection, self._time, self._failpoint)
+                try:
+                    return await only_waiting_for(tx, begin(tx))
+                except asyncpg.ReadOnlySQLTransactionError as error:
+                    raise StoreMisused("a query wrote") from error
+
+        return await _until_done(once)
 
     @property
     def heard_every_us(self) -> int | None:
@@ -145,8 +147,10 @@ class PostgresEngine:
         return False
 
     async def attend(self) -> None:
-        listening = [] if self._hints is None else [self._hints.listen()]
-        await asyncio.gather(self._watch_clock(), *listening)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_clock())
+            if self._hints is not None:
+                tasks.create_task(self._hints.listen())
 
     async def close(self) -> None:
         if self._closed:
@@ -160,13 +164,22 @@ class PostgresEngine:
         await self._pools.close()
 
     async def _watch_clock(self) -> None:
-        """Touch the clock once a second, and more often until this process is trusted with it."""
+        """Touch the clock once a second, and more often until this process is trusted with it.
+
+        It is also who notices that the database is lost, and back: with nobody asking, nobody else would tell.
+        """
+        lost = False
         while True:
             trusted = False
             try:
                 trusted = await self.run(beat, self.worker)
-            except Unavailable:
-                pass  # whoever asks for something is told; the next beat tries again
+                if lost:
+                    self._observe(StoreBack())
+                lost = False
+            except Unavailable as error:
+                if not lost:
+                    self._observe(StoreLost(error.message))
+                lost = True
             except Exception as error:
                 self._observe(LoopFailed("watch over the clock", error))
             await asyncio.sleep(BEAT_S if trusted else NEWCOMER_BEAT_S)
@@ -186,15 +199,17 @@ class PostgresEngine:
     ) -> T:
         if not self._migrated:
             await self._migrate()
-        async for attempt in self._attempts():
-            with attempt:
-                async with self._transaction(door, BEGIN) as connection:
-                    tx = PostgresTransaction(connection, self._time, self._failpoint)
-                    result = await only_waiting_for(tx, begin(tx))
-                    self._failpoint(f"before_commit.{name}")
-                    await connection.execute("commit")
-                    self._failpoint(f"after_commit.{name}")
-                break
+
+        async def once() -> tuple[PostgresTransaction, T]:
+            async with self._transaction(door, BEGIN) as connection:
+                tx = PostgresTransaction(connection, self._time, self._failpoint)
+                result = await only_waiting_for(tx, begin(tx))
+                self._failpoint(f"before_commit.{name}")
+                await connection.execute("commit")
+                self._failpoint(f"after_commit.{name}")
+            return tx, result
+
+        tx, result = await _until_done(once)
         self._tell(tx)  # outside: an observer's error is no reason to run again what is committed
         await self._hint(set(tx.woken))
         return result
@@ -208,16 +223,6 @@ class PostgresEngine:
             finally:
                 if connection.is_in_transaction():
                     await _roll_back(connection)
-
-    async def _attempts(self) -> AsyncIterator[_Attempt]:
-        """Attempts until one succeeds: again at once after a conflict, after a pause where the database is lost."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + PATIENCE_S
-        for nth in range(1, TRIES + 1):
-            attempt = _Attempt(last=nth == TRIES or loop.time() > until)
-            yield attempt
-            if attempt.pause_s:
-                await asyncio.sleep(attempt.pause_s * min(nth, 5) * random.uniform(0.5, 1.5))
 
     def _tell(self, tx: PostgresTransaction) -> None:
         """After the commit: what was believed of the clock, hints, facts."""
@@ -239,38 +244,43 @@ class PostgresEngine:
 
     async def _migrate(self) -> None:
         """Once, before the first command: also where nobody has opened the engine."""
-        async for attempt in self._attempts():
-            with attempt:
-                async with self._pools.connection(Door.API) as connection:
-                    await check(connection, pooler=self._pooler)
-                    await migrate(connection, self._failpoint)
-                self._migrated = True
-                return
+
+        async def once() -> None:
+            async with self._pools.connection(Door.API) as connection:
+                await check(connection, pooler=self._pooler)
+                await migrate(connection, self._failpoint)
+
+        await _until_done(once)
+        self._migrated = True
 
 
-class _Attempt:
-    """One attempt as a context: it swallows what another attempt may mend, and raises the rest in words."""
+async def _until_done(once: Callable[[], Awaitable[T]]) -> T:
+    """Try until it succeeds: again at once after a conflict, after a pause where the database is lost.
 
-    def __init__(self, *, last: bool) -> None:
-        self._last = last
-        self.pause_s = 0.0
+    Raises what another try cannot mend, in words.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE_S
+    for nth in itertools.count(1):
+        try:
+            return await once()
+        except Exception as error:
+            last = nth == TRIES or loop.time() > until
+            pause_s = None if last else _pause_s(error)
+            if pause_s is None:
+                told = for_caller(error)
+                if told is error:
+                    raise
+                raise told from error
+        await asyncio.sleep(pause_s * min(nth, 5) * random.uniform(0.5, 1.5))
+    raise AssertionError("the last try returns or raises")
 
-    def __enter__(self) -> None:
-        return None
 
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if error is None or isinstance(error, asyncio.CancelledError | GeneratorExit):
-            return False
-        if not self._last and isinstance(error, AGAIN):
-            self.pause_s = 0.002
-            return True
-        if not self._last and may_go_by_itself(error):
-            self.pause_s = 0.1
-            return True
-        told = for_caller(error)
-        if told is error:
-            return False
-        raise told from error
+def _pause_s(error: Exception) -> float | None:
+    """How long to wait before another try; None if that is of no use."""
+    if isinstance(error, AGAIN):
+        return 0.002
+    return 0.1 if may_go_by_itself(error) else None
 
 
 async def _roll_back(connection: asyncpg.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 
@@ -10,10 +11,9 @@ import asyncpg
 from headgate.core.errors import HeadgateError, SourceMisconfigured, StoreMisused, Unavailable
 from headgate.store.engine import RunAgain
 
+CONTENDED = (RunAgain, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 AGAIN = (
-    RunAgain,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
+    *CONTENDED,
     asyncpg.UniqueViolationError,  # somebody was faster with the same key: now it is there to be read
 )
 """Nothing of the command is stored, and another try may well succeed."""
@@ -71,15 +71,23 @@ def for_caller(error: BaseException) -> BaseException:
         return SourceMisconfigured(f"the database's URL: {_brief(error)}")
     if isinstance(error, (*GONE, asyncpg.InsufficientResourcesError)):
         return Unavailable(f"the database cannot be used now ({_brief(error)}); try again")
-    if isinstance(error, (*AGAIN, asyncpg.PostgresError)):
+    if isinstance(error, asyncpg.PostgresError) and not isinstance(error, CONTENDED):
         return StoreMisused(_brief(error))
+    if isinstance(error, CONTENDED):
+        return Unavailable("others were faster again and again; try again")
     return error
 
 
 def _brief(error: BaseException) -> str:
-    """An error in one line, without what a server says of values."""
+    """An error in one line, without addresses, and without what a server says of values."""
     if isinstance(error, socket.gaierror):
         return "this machine does not know the name of its host"
     if isinstance(error, FileNotFoundError):
         return "a file that its URL names is not there: sslrootcert, or the socket of the server"
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    if isinstance(error, ConnectionError) and "SSL" in str(error):
+        return "the server speaks no TLS, and the URL asks for it"
+    if isinstance(error, OSError):
+        return type(error).__name__
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -24,6 +24,10 @@ GATHER_S = 0.005
 AGAIN_S = 1.0
 """How soon a lost listener is set up again."""
 
+QUIET_S = 15.0
+ANSWERS_S = 5.0
+"""After so long without a word a listener asks whether anybody is there: a line that was cut may not say so."""
+
 AT_ONCE = 50
 """So many names fit into one notification of 8,000 bytes, whatever they are."""
 
@@ -81,7 +85,12 @@ class Hints:
         try:
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener(CHANNEL, self._on_notification)
-            await lost.wait()
+            while not lost.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(QUIET_S):
+                        await lost.wait()
+                        return
+                await connection.execute("select 1", timeout=ANSWERS_S)
         finally:
             connection.terminate()
 

@@ -9,7 +9,7 @@ import msgspec
 from headgate.core.ids import Id
 from headgate.core.model import Ending
 from headgate.core.slicing import chunk_length
-from headgate.store.engine import Row, Transaction
+from headgate.store.engine import Row, Transaction, at_length
 from headgate.store.queries.status import IngestionView
 from headgate.store.statements import beside
 
@@ -28,6 +28,7 @@ class RecordView:
     ended_at: int
 
 
+@at_length
 async def records(
     tx: Transaction,
     of: IngestionView,
@@ -36,7 +37,7 @@ async def records(
     most: int = 1_000,
     ending: Ending | None = None,
 ) -> list[RecordView]:
-    """Records from position `first` on, or those with one ending; ids cancelled before they began have none."""
+    """Records from position `first` on, or those with one ending; ids that were cancelled have none."""
     rows = await _rows(tx, (of.seq, first, most), ending)
     if not rows:
         return []
