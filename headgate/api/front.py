@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,7 +10,7 @@ from headgate.api.access import guarded
 from headgate.api.backend import Backend
 from headgate.api.opening import Opening
 from headgate.api.problems import answer
-from headgate.core.errors import HeadgateError, SourceMisconfigured, Unavailable
+from headgate.core.errors import HeadgateError
 
 
 class Front:
@@ -27,7 +26,7 @@ class Front:
             await self._app(scope, receive, _in_plain_words(send))
             return
         try:
-            backend = self._opening.present() or await self._open_late()
+            backend = self._opening.present() or await self._opening.late()
         except HeadgateError as error:
             await answer(error, scope["path"])(scope, receive, send)
             return
@@ -38,16 +37,6 @@ class Front:
         if made is None or made[0] is not backend:
             made = self._guarded = (backend, guarded(self._app, backend.access))
         return made[1]
-
-    async def _open_late(self) -> Backend:
-        """Open for a request; what is wrong with the configuration is for our log, and not for strangers."""
-        try:
-            return await self._opening.late()
-        except SourceMisconfigured as error:
-            logging.getLogger("headgate").error("%s", error)  # noqa: TRY400 - its words are enough
-            raise Unavailable(
-                "the store cannot be opened: the log of the server says why", retry_after_s=5
-            ) from error
 
 
 def _in_plain_words(send: Send) -> Send:

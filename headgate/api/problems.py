@@ -4,6 +4,7 @@ problem details (RFC 9457) with a JSON pointer (RFC 6901) for each bad field und
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -16,15 +17,35 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headgate.core.errors import FieldError, HeadgateError, InvalidInput, NotAllowed, Unavailable
+from headgate.core.errors import (
+    FieldError,
+    HeadgateError,
+    InvalidInput,
+    NotAllowed,
+    SourceMisconfigured,
+    StoreMisused,
+    Unavailable,
+)
 from headgate.core.ids import MAX_ERRORS
 
 
 def answer(error: HeadgateError, path: str) -> Response:
-    """The answer to a request for `path` that ended in this error."""
+    """The answer to a request for `path` that ended in this error.
+
+    What is ours to mend, a mistake in the configuration or in the code, is for our log and not for strangers.
+    """
+    if isinstance(error, SourceMisconfigured | StoreMisused):
+        logging.getLogger("headgate").error("%s: %s", type(error).__name__, error)
+        error = _for_strangers(error)
     if path.startswith("/v1"):
         return _response(error, problem(error), "application/problem+json")
     return _response(error, {"detail": _detail(error)}, "application/json")
+
+
+def _for_strangers(error: SourceMisconfigured | StoreMisused) -> HeadgateError:
+    if isinstance(error, StoreMisused):
+        return StoreMisused("this is a mistake of Headgate: the log of the server says which")
+    return Unavailable("the store cannot be used: the log of the server says why", retry_after_s=5)
 
 
 def problem(error: HeadgateError) -> dict[str, Any]:

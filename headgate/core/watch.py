@@ -1,4 +1,4 @@
-"""The watch over a database's clock, which may step (NTP, a fail-over, a machine that slept): DESIGN §5.3.
+"""The watch over a database's clock, which may step (NTP, a fail-over, a machine that slept): docs/decisions/0018.
 
 Each process compares ledger time, as the database's clock and the offset make it, with every look of its own in
 the last 30 s. Between two looks ledger time may have moved by no more than the process's own boot-time clock did

@@ -144,7 +144,7 @@ def filled(value: object, info: ValidationInfo) -> object:
 def without_reference(text: str) -> str:
     if _REFERENCE.search(text):
         raise ValueError(
-            "takes no ${...}, for it is shown and logged: only headers and api_keys do"
+            "takes no ${...}, for it is shown and logged: only headers, api_keys and database_url do"
         )
     return text
 

@@ -1,4 +1,4 @@
-"""What an answer comes to: the table of DESIGN 6. Pure.
+"""What an answer comes to: status by status. Pure.
 
 A reason is made of our own words and the number of the status. Nothing that the other side wrote goes into it (an
 error page likes to repeat the key it was sent), but for the origin that a redirect points to.

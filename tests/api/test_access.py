@@ -24,7 +24,7 @@ OPEN = {
     "/openapi.json",
     "/favicon.ico",
 }
-"""What DESIGN §8 says is open without a key: nothing here carries data. So are the files of these pages."""
+"""What is open without a key: nothing here carries data. So are the files of these pages."""
 
 OPEN_FOLDERS = ("/page/", "/static-offline-docs/")
 

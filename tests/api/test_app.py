@@ -11,8 +11,9 @@ import pytest
 from starlette.testclient import TestClient
 
 import main
+from headgate.api.problems import answer
 from headgate.bootstrap import make_app
-from headgate.core.errors import SourceMisconfigured
+from headgate.core.errors import HeadgateError, SourceMisconfigured, StoreMisused
 from tests.api.client import UNLIMITED, Api, assert_problem, client_of, until
 from tests.api.conftest import Environment, on_a_file
 
@@ -287,3 +288,17 @@ def test_importing_main_touches_nothing_and_minds_no_configuration(tmp_path: Pat
 
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert list(here.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(SourceMisconfigured('no such user "hunter"'), 503), (StoreMisused("row of hunter"), 500)],
+)
+def test_what_is_ours_to_mend_is_for_our_log_and_not_for_strangers(
+    error: HeadgateError, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = answer(error, "/v1/ingestions")
+
+    assert response.status_code == status
+    assert b"hunter" not in response.body
+    assert "hunter" in caplog.text

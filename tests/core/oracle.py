@@ -1,4 +1,4 @@
-"""The quota rule as DESIGN §5.1 words it, read by brute force: exact fractions, every instant, every interval.
+"""The quota rule as docs/quota.md words it, read by brute force: exact fractions, every instant, every interval.
 
 It shares nothing with headgate.core.quota, so that a mistake there cannot hide behind the same mistake here.
 """

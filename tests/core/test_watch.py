@@ -239,7 +239,7 @@ class Look:
 
 
 class Literal:
-    """DESIGN §5.3 word for word: every own look of the last 30 s, in exact fractions."""
+    """The rule word for word: every own look of the last 30 s, in exact fractions."""
 
     def __init__(self) -> None:
         self.looks: list[tuple[Reading, int]] = []

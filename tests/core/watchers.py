@@ -2,7 +2,7 @@
 
 Every leg of a round trip is an event of its own, so that a step of the clock, a stall or a death may come between
 any two of them. A call is granted at the true instant at which the database's clock was read for it, the earliest
-that the theorem of DESIGN §5.1 allows, and is over at the true instant of its answer.
+that the theorem of docs/quota.md allows, and is over at the true instant of its answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From an answer to an outcome: the table of DESIGN 6, and records that are the source's very bytes."""
+"""From an answer to an outcome: status by status, and records that are the source's very bytes."""
 
 from __future__ import annotations
 
