@@ -135,16 +135,24 @@ class PostgresServer(Daemon):
 
 
 @contextmanager
+def running(server: PostgresServer, *options: str) -> Iterator[PostgresServer]:
+    """Make and start a server, for as long as the context lasts. `options`: more of those of initdb."""
+    try:
+        server.make(*options)
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
 def served(**settings: str) -> Iterator[PostgresServer]:
-    """A server for as long as the context lasts."""
-    with open_folder("headgate-postgres-") as folder:
-        server = PostgresServer(folder / "server", **settings)
-        try:
-            server.make()
-            server.start()
-            yield server
-        finally:
-            server.stop()
+    """A server on a folder of its own, for as long as the context lasts."""
+    with (
+        open_folder("headgate-postgres-") as folder,
+        running(PostgresServer(folder / "server", **settings)) as server,
+    ):
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,8 @@ MAX_DEPTH_SHOWN = 10
 """The place of a mistake is told down to so many steps: deeper down, it is that of what holds it."""
 
 KEY = r"^[\x21-\x7e]{1,255}$"
-_KEY = re.compile(KEY[1:-1])
+"""What an idempotency key looks like."""
+
 _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
@@ -139,10 +140,9 @@ def priority_of(submitted: Ingest) -> Priority:
         raise InvalidInput(_priority_mistake()) from None
 
 
-def key_of(request: Request) -> str | None:
-    """The idempotency key that was sent. Raises InvalidInput."""
-    key = request.headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
+def checked_key(key: str | None) -> str | None:
+    """The idempotency key as it was sent, if one was. Raises InvalidInput."""
+    if key is not None and not re.fullmatch(KEY, key):
         raise InvalidInput(
             FieldError(
                 ("header", "Idempotency-Key"),

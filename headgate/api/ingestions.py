@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response, status
 
 from headgate.api.backend import backend_of
-from headgate.api.body import KEY, key_of, parse_submission, priority_of, read_body, source_of
+from headgate.api.body import KEY, checked_key, parse_submission, priority_of, read_body, source_of
 from headgate.api.docs import CANCELLABLE, FINDABLE, LISTED, TAKES
 from headgate.api.pages import MOST, position_of, token
 from headgate.api.schemas import (
@@ -55,7 +55,7 @@ async def submit(
 ) -> IngestionOut:
     """Accept a list of ids. The answer comes once it is durable; the work is done in the background."""
     backend = backend_of(request)
-    key = key_of(request)
+    key = checked_key(idempotency_key)
     body = await read_body(request, most=backend.access.max_body_bytes)
     submitted = parse_submission(body)
     ingestion_id = await backend.service.submit(

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headgate.api.backend import backend_of
-from headgate.api.body import key_of, parse_ingest, priority_of, read_body
+from headgate.api.body import checked_key, parse_ingest, priority_of, read_body
 from headgate.service import Service
 from headgate.store.queries.status import BatchView, IngestionView
 
@@ -23,7 +23,7 @@ _encode = msgspec.json.Encoder().encode
 async def ingest(request: Request) -> Response:
     """Accept a list of ids; the answer comes once it is durable."""
     backend = backend_of(request)
-    key = key_of(request)
+    key = checked_key(request.headers.get("idempotency-key"))
     submitted = parse_ingest(await read_body(request, most=backend.access.max_body_bytes))
     ingestion_id = await backend.service.submit(
         submitted.ids, priority=priority_of(submitted), idempotency_key=key

@@ -59,7 +59,6 @@ class Lane:
         self._spec = spec
         self._source = source
         self._tools = tools
-        self._stopping = False
         self._leaves_at_us: int | None = None
         self._on_duty = True
         self._waits_for_slot = False
@@ -88,7 +87,6 @@ class Lane:
         """Begin no new call; what is on the wire goes on. From any thread or signal handler of this process."""
         if not self._stopping:
             self._leaves_at_us = self._tools.clock.boot_us() + LEAVES_US
-        self._stopping = True
         self._tools.engine.wakes.wake(self._spec.name)
 
     async def finished(self) -> None:
@@ -174,16 +172,17 @@ class Lane:
                 await self._tools.engine.run(
                     settle, claimed, step, wire.report(), policy=self._spec.retry
                 )
-            except Unavailable as error:
-                if self._has_to_leave:
-                    self._tools.observe(LoopFailed(f"settling a batch of {self._spec.name}", error))
-                    return
-                await asyncio.sleep(AGAIN_S)
             except Exception as error:
-                self._tools.observe(LoopFailed(f"settling a batch of {self._spec.name}", error))
-                return  # its lease runs out, and it is rescued
+                if not isinstance(error, Unavailable) or self._has_to_leave:
+                    self._tools.observe(LoopFailed(f"settling a batch of {self._spec.name}", error))
+                    return  # its lease runs out, and it is rescued
+                await asyncio.sleep(AGAIN_S)
             else:
                 return
+
+    @property
+    def _stopping(self) -> bool:
+        return self._leaves_at_us is not None
 
     @property
     def _has_to_leave(self) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -133,9 +133,17 @@ class Gate:
             return str(json.load(answer)["ingestion_id"])
 
     def wait_for_begun(self, ingestion_id: str, count: int) -> None:
+        self._wait_until(
+            ingestion_id, lambda seen: seen["counts"]["begun"] >= count, f"begun {count}"
+        )
+
+    def wait_for_end(self, ingestion_id: str) -> None:
+        self._wait_until(ingestion_id, lambda seen: seen["ended_at"] is not None, "ended")
+
+    def _wait_until(self, ingestion_id: str, has: Callable[[Any], bool], what: str) -> None:
         deadline = time.monotonic() + DEADLINE_S
-        while self.get(f"ingestions/{ingestion_id}")["counts"]["begun"] < count:
-            assert time.monotonic() < deadline, f"{ingestion_id} has not begun {count}"
+        while not has(self.get(f"ingestions/{ingestion_id}")):
+            assert time.monotonic() < deadline, f"{ingestion_id} has not {what}"
             time.sleep(0.03)
 
 

@@ -45,13 +45,6 @@ def gate(serve: Serve) -> Gate:
     return serve(SEVERAL)
 
 
-def wait_for_end(gate: Gate, ingestion_id: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while gate.get(f"ingestions/{ingestion_id}")["ended_at"] is None:
-        assert time.monotonic() < deadline, f"{ingestion_id} has not ended"
-        time.sleep(0.03)
-
-
 def row(page: Page, ingestion_id: str) -> Locator:
     return page.locator(f".ingestion[data-ingestion='{ingestion_id}']")
 
@@ -94,7 +87,7 @@ def test_a_row_says_after_a_reload_what_it_said_before(gate: Gate, look: Look) -
     before = row(page, ingestion_id).locator(".forecast").text_content()
     for n in range(10):  # as many calls since that nothing asks for this one any more
         gate.submit([1_000 + n])
-    wait_for_end(gate, gate.submit([2_000]))
+    gate.wait_for_end(gate.submit([2_000]))
 
     page.reload()
 
@@ -106,7 +99,7 @@ def test_the_failure_of_a_long_ingestion_is_found_and_then_nothing_more_is_asked
     gate: Gate, look: Look
 ) -> None:
     ingestion_id = gate.submit(list(range(1, 301)), source="burst")
-    wait_for_end(gate, ingestion_id)
+    gate.wait_for_end(ingestion_id)
 
     page = look.open(gate)
 

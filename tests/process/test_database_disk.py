@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import PostgresServer, create_database, run_sql
+from tests.postgres import PostgresServer, create_database, run_sql, running, served
 from tests.process.client import Journal
 from tests.process.conftest import MakeGate, Say
 from tests.process.engines import on_postgres
@@ -42,22 +42,9 @@ def open_disk(size: str) -> Iterator[Path]:
 
 
 @contextmanager
-def running(server: PostgresServer, *options: str) -> Iterator[PostgresServer]:
-    server.make(*options)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@contextmanager
 def tables_on(disk: Path) -> Iterator[tuple[PostgresServer, str]]:
     """A server, and a database whose tables are on the disk; its log is elsewhere."""
-    with (
-        open_folder("headgate-postgres-") as folder,
-        running(PostgresServer(folder / "server", fsync="on")) as server,
-    ):
+    with served(fsync="on") as server:
         url = create_database(server.url, "gate")
         space = f"create tablespace small location '{disk}'"
         run_sql(server.url, space, "alter database gate set tablespace small")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -30,6 +31,22 @@ class Held:
     attempt: int
     failed: int
     cancel_asked: bool
+
+
+def held_from(source: str, seq: int, number: int, fence: int, row: Sequence[Any]) -> Held:
+    """`row`: what is to do as JSON, attempt, failed, whether it was cancelled, the ingestion's id."""
+    todo, attempt, failed, cancel_asked, ingestion_id = row
+    return Held(
+        source=source,
+        ingestion_id=ingestion_id,
+        seq=seq,
+        number=number,
+        fence=fence,
+        todo=msgspec.json.decode(todo, type=Todo),
+        attempt=attempt,
+        failed=failed,
+        cancel_asked=bool(cancel_asked),
+    )
 
 
 @dataclass(frozen=True, slots=True)

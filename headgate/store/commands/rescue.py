@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from headgate.core.clock import FOREVER
 from headgate.core.facts import BatchRescued
 from headgate.core.model import Ending, RecordDraft
-from headgate.core.slicing import Todo
 from headgate.store.commands import turns
-from headgate.store.commands.batches import After, Held, apply, without
+from headgate.store.commands.batches import After, Held, apply, held_from, without
 from headgate.store.commands.entries import close_entry
 from headgate.store.commands.ledger import LockedSource, ledger_now, lock_source
 from headgate.store.engine import Door, Row, Transaction, WorkerId, through
@@ -44,22 +41,12 @@ async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
 
 
 async def _give_back(tx: Transaction, locked: LockedSource, worker: WorkerId, row: Row) -> None:
-    seq, number, fence, todo_json, attempt, failed, cancel_asked, rescues, ingestion_id, entry = row
+    seq, number, fence, *found, rescues, entry = row
     if entry is not None:
         await close_entry(tx, locked, entry, None)
-    held = Held(
-        source=locked.name,
-        ingestion_id=ingestion_id,
-        seq=seq,
-        number=number,
-        fence=fence,
-        todo=msgspec.json.decode(todo_json, type=Todo),
-        attempt=attempt,
-        failed=failed,
-        cancel_asked=bool(cancel_asked),
-    )
+    held = held_from(locked.name, seq, number, fence, found)
     await apply(tx, held, _after(held, rescues + 1), wall=locked.wall)
-    tx.state(BatchRescued(locked.name, ingestion_id, number, worker))
+    tx.state(BatchRescued(locked.name, held.ingestion_id, number, worker))
 
 
 def _after(held: Held, rescues: int) -> After:

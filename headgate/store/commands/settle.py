@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-import msgspec
-
 from headgate.core.facts import LeaseLost
 from headgate.core.lifecycle import ASIDE
 from headgate.core.model import CallReport, Claim, Ending, RecordDraft, Status
@@ -22,9 +20,9 @@ from headgate.core.retry import (
     Split,
     Step,
 )
-from headgate.core.slicing import Todo, split
+from headgate.core.slicing import split
 from headgate.store.commands import turns
-from headgate.store.commands.batches import After, Held, apply, without
+from headgate.store.commands.batches import After, Held, apply, held_from, without
 from headgate.store.commands.entries import close_entry, report_written
 from headgate.store.commands.ledger import LockedSource, lock_source
 from headgate.store.commands.standing import tell_source
@@ -92,18 +90,7 @@ async def _held(tx: Transaction, claim: Claim) -> Held | None:
     row = await tx.one(SQL.held_batch, claim.seq, claim.number, claim.fence)
     if row is None:
         return None
-    todo_json, attempt, failed, cancel_asked, ingestion_id = row
-    return Held(
-        source=claim.source,
-        ingestion_id=ingestion_id,
-        seq=claim.seq,
-        number=claim.number,
-        fence=claim.fence,
-        todo=msgspec.json.decode(todo_json, type=Todo),
-        attempt=attempt,
-        failed=failed,
-        cancel_asked=bool(cancel_asked),
-    )
+    return held_from(claim.source, claim.seq, claim.number, claim.fence, row)
 
 
 def _after(

@@ -71,10 +71,10 @@ def for_caller(error: BaseException) -> BaseException:
         return SourceMisconfigured(f"the database's URL: {_brief(error)}")
     if isinstance(error, (*GONE, asyncpg.InsufficientResourcesError)):
         return Unavailable(f"the database cannot be used now ({_brief(error)}); try again")
-    if isinstance(error, asyncpg.PostgresError) and not isinstance(error, CONTENDED):
-        return StoreMisused(_brief(error))
     if isinstance(error, CONTENDED):
         return Unavailable("others were faster again and again; try again")
+    if isinstance(error, asyncpg.PostgresError):
+        return StoreMisused(_brief(error))
     return error
 
 

@@ -85,12 +85,13 @@ class Hints:
         try:
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener(CHANNEL, self._on_notification)
-            while not lost.is_set():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(QUIET_S):
-                        await lost.wait()
-                        return
-                await connection.execute("select 1", timeout=ANSWERS_S)
+            while True:
+                try:
+                    await asyncio.wait_for(lost.wait(), QUIET_S)
+                except TimeoutError:
+                    await connection.execute("select 1", timeout=ANSWERS_S)
+                else:
+                    return
         finally:
             connection.terminate()
 

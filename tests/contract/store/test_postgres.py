@@ -188,17 +188,21 @@ async def test_an_observer_that_raises_does_not_run_again_what_is_committed(
     assert await bench.rows("select count(*) from ledger") == [(1,)]
 
 
+@pytest.fixture
+def unreachable(clock: FakeClock) -> PostgresEngine:
+    """An engine of a database at whose address nobody answers."""
+    url = parse_postgres_url("postgresql://nobody@127.0.0.1:1/nothing")
+    return PostgresEngine(url, clock=clock)
+
+
 async def test_a_database_that_cannot_be_reached_makes_commands_unavailable(
-    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    unreachable: PostgresEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headgate.store.postgres.engine.PATIENCE_S", 0.2)
-    engine = PostgresEngine(
-        parse_postgres_url("postgresql://nobody@127.0.0.1:1/nothing"), clock=clock
-    )
     with pytest.raises(Unavailable):
-        await engine.run(write, "a")
+        await unreachable.run(write, "a")
     with pytest.raises(Unavailable):
-        await engine.open()
+        await unreachable.open()
 
 
 class Noting(HostWatch):
@@ -274,13 +278,10 @@ async def listeners(url: str, *, without: set[int]) -> set[int]:
 
 
 async def test_who_asks_whether_it_is_ready_is_answered_soon(
-    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    unreachable: PostgresEngine, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headgate.service.READY_S", 0.2)
-    engine = PostgresEngine(
-        parse_postgres_url("postgresql://nobody@127.0.0.1:1/nothing"), clock=clock
-    )
-    service = Service(engine, clock=clock, sources={}, default_source="none")
+    service = Service(unreachable, clock=clock, sources={}, default_source="none")
 
     with pytest.raises(Unavailable, match=r"has not answered for 0\.2 s"):
         await asyncio.wait_for(service.ready(), 3)
