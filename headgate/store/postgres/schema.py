@@ -18,6 +18,13 @@ ENCODINGS = ("UTF8", "SQL_ASCII")
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _VERSIONS = "create table if not exists schema_version (number bigint primary key, applied_at bigint not null)"
+MADE_BY_ANOTHER = (
+    asyncpg.UniqueViolationError,
+    asyncpg.DuplicateObjectError,
+    asyncpg.DuplicateTableError,
+)
+"""Two make the table at the same instant: the later one meets its row, its type or itself, and is content with it."""
+
 _APPLIED = """
 insert into schema_version values ($1, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
 on conflict (number) do nothing
@@ -84,9 +91,7 @@ async def _applied(connection: asyncpg.Connection) -> set[int]:
     if await connection.fetchval("select to_regclass('schema_version')") is None:
         try:
             await connection.execute(_VERSIONS)
-        except (
-            asyncpg.UniqueViolationError
-        ):  # two made it at the same instant: both are content with one
+        except MADE_BY_ANOTHER:
             await connection.execute(_VERSIONS)
     return {row[0] for row in await connection.fetch("select number from schema_version")}
 
