@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.page.gate import Gate, Look
 from tests.page.holding import refusing
+from tests.process.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
@@ -39,6 +40,11 @@ quota = ["1/s"]
 probe = "{probe}"
 """
 
+SPANS = """
+["#river", ".chip[data-state=waiting][data-hid=no]", ".more.behind"]
+  .flatMap((each) => [...document.querySelectorAll(each)])
+  .map((each) => each.getBoundingClientRect()).map((box) => [box.left, box.right])
+"""
 LABELS = "[...document.querySelectorAll('.slot')].map((slot) => slot.lastChild.textContent)"
 
 Serve = Callable[..., Gate]
@@ -78,19 +84,17 @@ def test_what_waits_at_a_closed_source_is_seen_beside_how_many_more(
         gate.submit(list(range(1, 1_000)))
         page = look.open(gate)
         expect(page.locator("#notice")).to_be_visible()
-        page.wait_for_timeout(500)  # what moves there has arrived
+        eventually(
+            lambda: _beside_each_other(page.evaluate(SPANS)),  # a probe moves them for a moment
+            "what waits stands in one row, within the river",
+        )
 
-        river = page.locator("#river").bounding_box()
-        cards = page.locator(".chip[data-state=waiting][data-hid=no]")
-        boxes = [each.bounding_box() for each in cards.all()]
-        boxes.append(page.locator(".more.behind").bounding_box())
 
-    assert len(boxes) >= 2
-    assert river is not None
-    places = [(box["x"], box["x"] + box["width"]) for box in boxes if box is not None]
-    assert all(right <= left for (_, right), (left, _) in pairwise(places))
-    assert river["x"] < places[0][0]
-    assert places[-1][1] <= river["x"] + river["width"]
+def _beside_each_other(spans: list[tuple[float, float]]) -> bool:
+    """The river's span, then those of what stands on it, from the left to the right; at least two."""
+    (left, right), *places = spans
+    apart = all(end <= begin for (_, end), (begin, _) in pairwise(places))
+    return len(places) >= 2 and apart and left < places[0][0] and places[-1][1] <= right
 
 
 def test_a_source_that_is_closed_for_its_key_says_where_to_look(serve: Serve, look: Look) -> None:

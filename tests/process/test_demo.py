@@ -38,6 +38,7 @@ class Demo:
                 env={**os.environ, "TMPDIR": str(self.place)},
                 stdout=screen,
                 stderr=screen,
+                preexec_fn=_heeds_interrupts,
             )
 
     @property
@@ -70,6 +71,11 @@ class Demo:
             return Path(f"/proc/{pid}/cwd").readlink().is_relative_to(self.place)
         except OSError:
             return False
+
+
+def _heeds_interrupts() -> None:
+    """As at a terminal: what a shell starts in the background inherits that they are ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def command_line(pid: int) -> list[str]:
