@@ -37,6 +37,7 @@ LEVELS: dict[type[Fact], tuple[int, str]] = {
     facts.ClockStepped: (logging.WARNING, "the database's clock has stepped; ledger time has not"),
     facts.StoreLost: (logging.ERROR, "the database is lost"),
     facts.StoreBack: (logging.INFO, "the database answers again"),
+    facts.GrantsLate: (logging.WARNING, "the database grants calls too late to make them"),
     facts.LoopFailed: (logging.ERROR, "a loop met an error and goes on"),
 }
 

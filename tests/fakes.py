@@ -18,7 +18,8 @@ class FakeClock:
     wall_us: int = 1_700_000_000 * SECOND
 
     def read(self) -> Reading:
-        return Reading(self.reference_us, self.epoch, self.wall_us)
+        now_us = self.reference_us
+        return Reading(now_us, self.epoch, self.wall_us, asked_us=now_us, came_us=now_us)
 
     def boot_us(self) -> int:
         return self.reference_us

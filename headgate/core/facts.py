@@ -129,6 +129,15 @@ class StoreBack:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantsLate:
+    """The store took so long to grant that no call may be made of it; after some in a row others are let go first."""
+
+    source: str
+    took_us: int
+    aside_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoopFailed:
     """One of our own loops met an error; it goes on."""
 
@@ -153,5 +162,6 @@ Fact = (
     | ClockStepped
     | StoreLost
     | StoreBack
+    | GrantsLate
     | LoopFailed
 )

@@ -101,8 +101,9 @@ class SourceSpec:
 class Claim:
     """A batch taken for a limited time with the grant of one call.
 
-    `ids` are (position, id) pairs still to do in this call. Spans count from the store's answer: the call may
-    leave `not_before_us` after it, and is useless `slack_us` after the moment that the claim was asked for.
+    `ids` are (position, id) pairs still to do in this call. The call may leave `not_before_us` after the store's
+    answer, and is useless `slack_us` after `looked_us`: the boot-time clock of the process before it looked at the
+    ledger's, by which the grant was dated.
     """
 
     seq: int
@@ -114,6 +115,7 @@ class Claim:
     attempt: int
     slack_us: int
     lease_us: int
+    looked_us: int
     not_before_us: int = 0
     report_after_us: int | None = None
     """After so long without an answer, report that the call was written: that tells when it was counted."""

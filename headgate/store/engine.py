@@ -22,6 +22,9 @@ T = TypeVar("T")
 Q = TypeVar("Q", bound=Callable[..., Any])
 Value = int | str | bytes | float | None
 Row = tuple[Any, ...]
+Asked = tuple[Statement, *tuple[Value, ...]]
+"""A statement with its values."""
+
 WorkerId = str
 Failpoint = Callable[[str], None]
 
@@ -35,8 +38,18 @@ class Transaction(Protocol):
     async def all(self, statement: Statement, *values: Value) -> list[Row]:
         """Every row: a statement is bounded by its limit."""
 
+    async def reads(self, *asked: Asked) -> list[list[Row]]:
+        """Every row of each of several statements, which only read: one round trip, where those are dear."""
+
     async def do(self, statement: Statement, *values: Value) -> int:
         """Change rows, and say how many. A conditional change must look at this number."""
+
+    async def later(self, statement: Statement, *values: Value, rows: int | None = None) -> None:
+        """Change rows in their turn: before anything that is asked after this, and before the commit.
+
+        Where round trips are dear, it goes along with what comes next. `rows`: how many have to be changed; another
+        number is a bug of ours, and fails the command.
+        """
 
     async def many(self, statement: Statement, rows: Iterable[Sequence[Value]]) -> None:
         """Change rows once for each tuple of values."""
@@ -67,6 +80,12 @@ class Transaction(Protocol):
 
     def failpoint(self, name: str) -> None:
         """A place where a test may end the process."""
+
+
+def expect_rows(statement: Statement, rows: int | None, changed: int) -> None:
+    """Raises AssertionError if a change that was kept for later did not change so many rows."""
+    if rows is not None and changed != rows:
+        raise AssertionError(f"{statement.name} changed {changed} rows instead of {rows}")
 
 
 class RunAgain(Exception):
@@ -149,6 +168,10 @@ class Engine(Protocol):
     @property
     def worker(self) -> WorkerId:
         """What this process is called as a worker."""
+
+    @property
+    def trip_us(self) -> int:
+        """How long a round trip to the store takes at present; 0 where there is none."""
 
     async def open(self) -> None:
         """Be at home in the running event loop, and bring the tables up to date; it works without, but slower.

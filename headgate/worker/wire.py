@@ -1,7 +1,7 @@
 """The only way out to a source: one permitted call of a claim, checked and stamped.
 
-Durations are counted from before the claim was asked for, by the boot-time clock, so that lateness anywhere
-between (a commit, a pause of the process) only ever makes the call more stale, never less.
+Durations are counted from before the ledger's clock was looked at for the claim, by the boot-time clock, so that
+lateness anywhere between (a commit, a pause of the process) only ever makes the call more stale, never less.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from headgate.sources.base import NoGrant, TooLate
 
 
 class GrantedWire:
-    """The wire of one claim. `asked_us` and `got_us`: the boot-time clock before asking and after the answer."""
+    """The wire of one claim. `got_us`: the boot-time clock after the store's answer."""
 
     def __init__(
         self,
         claim: Claim,
         *,
         clock: Clock,
-        asked_us: int,
         got_us: int,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clock = clock
         self._opens_us = got_us + stretched(claim.not_before_us)  # our clock may run fast by rho
-        self._stale_us = asked_us + claim.not_before_us + claim.slack_us
+        self._stale_us = claim.looked_us + claim.not_before_us + claim.slack_us
         self._stopping = stopping
         self._taken = False
         self._checked = False

@@ -7,22 +7,28 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import pytest
 
-from headgate.core.facts import Fact, LoopFailed
+from headgate.core.facts import BatchReturned, Fact, GrantsLate, LoopFailed
 from headgate.core.ids import Id
 from headgate.core.model import CallRules, QuotaSpec, SourceSpec, Status
 from headgate.core.outcome import Fetched, Outcome
 from headgate.core.quota import Window
 from headgate.service import Service
 from headgate.sources.base import Source, TooLate, Wire
+from headgate.store.commands.claim import Claims
 from headgate.store.commands.configure import configure
+from headgate.store.engine import Command
 from headgate.store.sqlite.engine import SqliteEngine
 from headgate.worker.dispatcher import Lane, Tools
 from tests.fakes import SECOND, FakeClock
 
 pytestmark = pytest.mark.anyio
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass
@@ -55,6 +61,7 @@ class Rig:
     source: HeldSource
     clock: FakeClock
     facts: list[Fact]
+    engine: FarEngine
 
     async def asked(self, calls: int) -> list[list[Id]]:
         async with asyncio.timeout(5):
@@ -69,12 +76,30 @@ class Rig:
         return view.status
 
 
+class FarEngine(SqliteEngine):
+    """A real store, as if far away: a round trip takes as long as the test says, and so does every claim."""
+
+    trip: int = 0
+    claim_lasts: int = 0
+
+    @property
+    def trip_us(self) -> int:
+        return self.trip
+
+    async def run(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        result = await super().run(command, *args, **kwargs)
+        if isinstance(result, Claims):
+            assert isinstance(self._clock, FakeClock)
+            self._clock.advance(self.claim_lasts)
+        return result
+
+
 @asynccontextmanager
 async def rig(
     tmp_path: Path, clock: FakeClock, *windows: Window, concurrency: int = 4
 ) -> AsyncIterator[Rig]:
     facts: list[Fact] = []
-    engine = SqliteEngine(tmp_path / "headgate.db", clock=clock, observe=facts.append)
+    engine = FarEngine(tmp_path / "headgate.db", clock=clock, observe=facts.append)
     spec = SourceSpec("s", QuotaSpec("s", windows), rules=CallRules(concurrency=concurrency))
     await engine.run(configure, [spec], [])
     source = HeldSource()
@@ -83,7 +108,7 @@ async def rig(
     running = asyncio.create_task(lane.run())
     service = Service(engine, clock=clock, sources={"s": spec}, default_source="s")
     try:
-        yield Rig(service, lane, source, clock, facts)
+        yield Rig(service, lane, source, clock, facts, engine)
     finally:
         source.answer.set()
         lane.stop()
@@ -165,3 +190,67 @@ async def test_a_call_that_came_too_late_burns_no_attempt(tmp_path: Path, clock:
 
         begun = await bench.service.begun(await bench.service.status(ingestion))
         assert begun[0].attempt == 1
+
+
+# -- far from the store ---------------------------------------------------------------------------------------
+
+
+async def settled(bench: Rig) -> None:
+    """Until the lane has done what it can at this instant."""
+    for _ in range(50):
+        bench.engine.wakes.wake("s")
+        await asyncio.sleep(0.002)
+
+
+async def test_who_is_far_from_the_store_lets_others_go_first(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with rig(tmp_path, clock, Window(1, SECOND)) as bench:
+        bench.source.answer.set()
+        await bench.service.submit(list(range(9)))
+        await bench.asked(1)
+        bench.engine.trip = 100_000
+        clock.advance(2 * SECOND - 700_000)  # the slot is free for a moment
+        await settled(bench)
+        assert len(bench.source.asked) == 1
+
+        clock.advance(400_000)
+        await settled(bench)
+        assert len(bench.source.asked) == 2
+
+
+async def test_who_is_near_does_not(tmp_path: Path, clock: FakeClock) -> None:
+    async with rig(tmp_path, clock, Window(1, SECOND)) as bench:
+        bench.source.answer.set()
+        await bench.service.submit(list(range(9)))
+        await bench.asked(1)
+        bench.engine.trip = 19_999
+        clock.advance(2 * SECOND - 700_000)
+        await settled(bench)
+
+        assert len(bench.source.asked) == 2
+
+
+async def test_who_is_granted_too_late_again_and_again_asks_for_one_and_less_and_less_often(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with rig(tmp_path, clock) as bench:
+        bench.engine.claim_lasts = 2 * SECOND
+        await bench.service.submit(list(range(60)))
+        for aside_us in (0, 0, 5 * SECOND, 10 * SECOND, 20 * SECOND, 40 * SECOND):
+            clock.advance(aside_us - 1 if aside_us else 0)
+            await settled(bench)
+            clock.advance(1)
+            await settled(bench)
+
+        assert bench.source.asked == []
+        late = [fact for fact in bench.facts if isinstance(fact, GrantsLate)]
+        asides = [fact.aside_us // SECOND for fact in late]
+        assert asides == [0, 5, 10, 20, 40, 60]
+        returned = [fact for fact in bench.facts if isinstance(fact, BatchReturned)]
+        assert len(returned) == 4 + 5, "four at once, then one by one"
+
+        bench.engine.claim_lasts = 0
+        clock.advance(60 * SECOND)
+        await settled(bench)
+        assert len(bench.source.asked) == 4, "it is in time again"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from headgate.core.model import CallReport, Claim
@@ -23,17 +25,17 @@ def claimed(*, slack_us: int = SECOND, not_before_us: int = 0) -> Claim:
         attempt=1,
         slack_us=slack_us,
         lease_us=15 * SECOND,
+        looked_us=0,
         not_before_us=not_before_us,
     )
 
 
 def wire_for(
-    clock: FakeClock, claim: Claim, *, asked_ago_us: int = 0, stopping: bool = False
+    clock: FakeClock, claim: Claim, *, looked_ago_us: int = 0, stopping: bool = False
 ) -> GrantedWire:
     now = clock.boot_us()
-    return GrantedWire(
-        claim, clock=clock, asked_us=now - asked_ago_us, got_us=now, stopping=lambda: stopping
-    )
+    claim = replace(claim, looked_us=now - looked_ago_us)
+    return GrantedWire(claim, clock=clock, got_us=now, stopping=lambda: stopping)
 
 
 async def test_a_call_may_leave_until_the_slack_is_used_up(clock: FakeClock) -> None:
@@ -57,8 +59,8 @@ async def test_a_call_is_too_late_after_the_slack(clock: FakeClock) -> None:
     assert wire.report() == CallReport(sent=False)
 
 
-async def test_the_slack_counts_from_before_the_claim_was_asked_for(clock: FakeClock) -> None:
-    wire = wire_for(clock, claimed(), asked_ago_us=SECOND + 1)
+async def test_the_slack_counts_from_before_the_look_at_the_ledgers_clock(clock: FakeClock) -> None:
+    wire = wire_for(clock, claimed(), looked_ago_us=SECOND + 1)
 
     async with wire.call() as call:
         with pytest.raises(TooLate):

@@ -66,7 +66,7 @@ async def apply(tx: Transaction, held: Held, after: After, *, wall: int) -> Stat
     """Store what came, count it, and end the batch or give it back; returns its status.
 
     Everything is conditional on the fence: under another one nothing is changed, and that is a bug of ours, since
-    the caller has just read the batch under the same transaction.
+    the caller has just read the batch under the same transaction: the command fails.
     """
     await tx.many(
         SQL.insert_record,
@@ -103,7 +103,7 @@ async def _count(tx: Transaction, held: Held, counts: dict[Ending, int], wall: i
         counts[Ending.CANCELLED],
     )
     if any(ended):
-        await tx.do(SQL.count, held.seq, *ended, wall)
+        await tx.later(SQL.count, held.seq, *ended, wall)
 
 
 async def _end(
@@ -117,16 +117,23 @@ async def _end(
     status = moved(
         Status.TRIGGERED, ended_as(cancelled=counts[Ending.CANCELLED], failed=held.failed + failed)
     )
-    changed = await tx.do(
-        SQL.end_batch, held.seq, held.number, held.fence, status, failed, after.reason, wall
+    await tx.later(
+        SQL.end_batch,
+        held.seq,
+        held.number,
+        held.fence,
+        status,
+        failed,
+        after.reason,
+        wall,
+        rows=1,
     )
-    assert changed == 1, "the batch was read under this very transaction"
     tx.state(BatchEnded(held.source, held.ingestion_id, held.number, status, after.reason or ""))
     return status
 
 
 async def _give_back(tx: Transaction, held: Held, after: After, left: int, failed: int) -> Status:
-    changed = await tx.do(
+    await tx.later(
         SQL.return_batch,
         held.seq,
         held.number,
@@ -139,8 +146,8 @@ async def _give_back(tx: Transaction, held: Held, after: After, left: int, faile
         failed,
         after.reason,
         int(after.rescued),
+        rows=1,
     )
-    assert changed == 1, "the batch was read under this very transaction"
     reason = after.reason or ""
     tx.state(BatchReturned(held.source, held.ingestion_id, held.number, reason, after.after_us))
     return Status.TRIGGERED

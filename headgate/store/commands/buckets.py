@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from headgate.core.clock import FOREVER
-from headgate.core.quota import Quota, Usage, Window, stretched
-from headgate.store.engine import Transaction
+from headgate.core.quota import Quota, Window, stretched
+from headgate.store.engine import Asked, Transaction
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -46,14 +46,13 @@ async def count(
         if end == end_before:
             continue
         if end_before is not None:
-            await tx.do(SQL.add, quota.name, width, end_before, -cost)
-        await tx.do(SQL.add, quota.name, width, end, cost)
+            await tx.later(SQL.add, quota.name, width, end_before, -cost)
+        await tx.later(SQL.add, quota.name, width, end, cost)
 
 
-async def usage(tx: Transaction, quota: Quota, window: Window, *, out: int, now: int) -> Usage:
-    """What a window of many calls is charged with."""
-    held = await tx.all(SQL.held, quota.name, window.bucket_us, now - window.held_us)
-    return Usage(out, held)
+def usage_asked(quota: Quota, window: Window, *, now: int) -> Asked:
+    """What a window of many calls is charged with: rows of (u, cost)."""
+    return (SQL.held, quota.name, window.bucket_us, now - window.held_us)
 
 
 async def prune(tx: Transaction, quota: Quota, *, now: int, most: int) -> None:
@@ -63,7 +62,7 @@ async def prune(tx: Transaction, quota: Quota, *, now: int, most: int) -> None:
         held[window.bucket_us] = max(window.held_us, held.get(window.bucket_us, 0))
     for width, held_us in held.items():
         if width:
-            await tx.do(SQL.prune, quota.name, width, now - held_us, most)
+            await tx.later(SQL.prune, quota.name, width, now - held_us, most)
 
 
 async def prune_totals(tx: Transaction, quota: str, *, now: int) -> None:

@@ -7,6 +7,7 @@ empty queue.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -16,13 +17,20 @@ from headgate.core.lifecycle import ASIDE
 from headgate.core.model import Claim
 from headgate.core.quota import Hold, Usage, Wait, longest, refusals, slot_us
 from headgate.store.commands import turns
-from headgate.store.commands.entries import Grant, in_flight, prune, read_usages, spend
+from headgate.store.commands.entries import (
+    Grant,
+    charges_asked,
+    in_flight_asked,
+    prune,
+    spend,
+    usages_from,
+)
 from headgate.store.commands.heads import (
     MOVED_AT_ONCE,
     Head,
     Line,
     bring_back,
-    move_due,
+    move,
     next_due,
 )
 from headgate.store.commands.ledger import (
@@ -82,23 +90,29 @@ async def claim(
     that was never configured.
     """
     locked = await lock_source(tx, source)
-    if await move_due(tx, source, locked.now) == MOVED_AT_ONCE:
-        return Wait(for_us=0)  # more may be due: nobody is passed over
     line = Line(tx, source, most=locked.rules.batch_size)
-    head = await line.first()
-    busy = 0 if head is None and locked.closed_until is None else await in_flight(tx, source)
+    due, begun, waiting, in_flight, *charges = await tx.reads(
+        *line.asked(locked.now), in_flight_asked(source), *charges_asked(locked)
+    )
+    if due:
+        await move(tx, due)
+        if len(due) == MOVED_AT_ONCE:
+            return Wait(for_us=0)  # more may be due: nobody is passed over
+    head = await line.first(begun, waiting) if not due else await line.again(waiting)
+    busy = int(in_flight[0][0])
     if head is None and _may_probe(locked, busy) and await bring_back(tx, source):
-        head = await line.first()
+        head = await line.again(waiting)
     if head is None:
         return await _nothing_eligible(tx, locked)
-    usages = await read_usages(tx, locked)
+    usages = usages_from(locked, charges)
     return await _claim(tx, _Round(locked, line, usages, busy, worker, locked.now), head, most)
 
 
 async def _claim(tx: Transaction, turn: _Round, first: Head, most: int) -> Claims | Wait:
     head: Head | None = first
     while head is not None:
-        refused = _refusal(turn, len(head.ids))
+        busy = turn.busy + len(turn.claims)
+        refused = refusal(turn.locked, turn.usages, busy=busy, ids=len(head.ids), at=turn.at)
         if refused is None:
             await _take(tx, turn, head)
             head = await turn.line.after(head) if len(turn.claims) < most else None
@@ -117,9 +131,10 @@ def _may_probe(locked: LockedSource, busy: int) -> bool:
     return locked.closed_until is not None and locked.now >= locked.closed_until and not busy
 
 
-def _refusal(turn: _Round, ids: int) -> Wait | None:
-    """Why the next call may not be granted at the instant looked at, or None."""
-    locked, busy = turn.locked, turn.busy + len(turn.claims)
+def refusal(
+    locked: LockedSource, usages: Sequence[Sequence[Usage]], *, busy: int, ids: int, at: int
+) -> Wait | None:
+    """Why the next call, for so many ids, may not be granted at an instant, or None. `busy`: calls under way."""
     if locked.closed_until is not None:
         if locked.now < locked.closed_until:
             return Wait(locked.closed_until - locked.now, Hold.CLOSED)
@@ -127,7 +142,7 @@ def _refusal(turn: _Round, ids: int) -> Wait | None:
             return Wait(None, Hold.CLOSED)  # one probe at a time
     if busy >= locked.rules.concurrency:
         return Wait(None, Hold.CONCURRENCY)
-    return longest(refusals(locked.quotas, turn.usages, cost=locked.rules.cost(ids), now=turn.at))
+    return longest(refusals(locked.quotas, usages, cost=locked.rules.cost(ids), now=at))
 
 
 def _ahead(turn: _Round, refused: Wait) -> bool:
@@ -172,8 +187,8 @@ async def _take(tx: Transaction, turn: _Round, head: Head) -> None:
     locked, rules = turn.locked, turn.locked.rules
     cost = rules.cost(len(head.ids))
     grant = Grant(turn.worker, head.seq, head.number, head.fence, cost, turn.at)
-    entry = await spend(tx, locked, turn.usages, grant)
     await _hold(tx, turn, head)
+    entry = await spend(tx, locked, turn.usages, grant)
     tx.state(BatchClaimed(locked.name, head.seq, head.number, head.attempt))
     turn.claims.append(
         Claim(
@@ -186,6 +201,7 @@ async def _take(tx: Transaction, turn: _Round, head: Head) -> None:
             attempt=head.attempt,
             slack_us=rules.slack_us,
             lease_us=rules.lease_us,
+            looked_us=locked.looked_us,
             not_before_us=turn.at - locked.now,
             report_after_us=_report_after_us(locked),
             probe=locked.closed_until is not None,
@@ -206,7 +222,7 @@ async def _hold(tx: Transaction, turn: _Round, head: Head) -> None:
     locked = turn.locked
     lease_until = locked.now + locked.rules.lease_us
     if head.begun:
-        taken = await tx.do(
+        await tx.later(
             SQL.take_batch,
             head.seq,
             head.number,
@@ -214,15 +230,14 @@ async def _hold(tx: Transaction, turn: _Round, head: Head) -> None:
             head.fence,
             turn.worker,
             lease_until,
+            rows=1,
         )
-        assert taken == 1, "the batch was ready under this very transaction"
         return
     left = sum(map(len, head.todo))
-    moved = await tx.do(
-        SQL.advance, head.seq, head.advance_to, int(not head.last), left, head.number
+    await tx.later(
+        SQL.advance, head.seq, head.advance_to, int(not head.last), left, head.number, rows=1
     )
-    assert moved == 1, "the cursor stood here under this very transaction"
-    await tx.do(
+    await tx.later(
         SQL.begin_batch,
         head.seq,
         head.number,

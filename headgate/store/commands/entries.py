@@ -5,7 +5,7 @@ docs/quota.md and core/quota.py have the rule; here it is only read and written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from headgate.core.model import CallReport
@@ -20,7 +20,7 @@ from headgate.core.quota import (
 )
 from headgate.store.commands import buckets, turns
 from headgate.store.commands.ledger import SHORT_WINDOW_US, LockedSource, quota_from
-from headgate.store.engine import Row, Transaction
+from headgate.store.engine import Asked, Row, Transaction
 from headgate.store.statements import Statement, beside
 
 SQL = beside(__file__)
@@ -41,28 +41,65 @@ class Grant:
     at: int
 
 
-async def read_usages(tx: Transaction, locked: LockedSource) -> list[list[Usage]]:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a call: when it was granted, its u if that is known, its cost, and to how many quotas."""
+
+    entry: int
+    granted_at: int
+    until: int | None
+    cost: int
+    charged: int
+
+
+def charges_asked(locked: LockedSource) -> list[Asked]:
+    """What tells the usages of a locked source: `usages_from` reads the answers."""
+    own = [each for quota in locked.quotas for each in _asked(quota, locked.now)]
+    return own + [turns.tickets_asked(quota) for quota in _shared(locked)]
+
+
+def usages_from(locked: LockedSource, answers: Iterable[list[Row]]) -> list[list[Usage]]:
     """What each window of each quota is charged with, and what room it leaves for older tickets."""
+    told = iter(answers)
+    usages = [_told(quota, told) for quota in locked.quotas]
+    leave = {
+        quota.name: turns.room_to_leave(next(told), source=locked.name, now=locked.now)
+        for quota in _shared(locked)
+    }
     return [
-        await usages_of(tx, quota, locked.now, leave=await _leave_room(tx, locked, quota))
-        for quota in locked.quotas
+        [replace(usage, out=usage.out + leave.get(quota.name, 0)) for usage in of_quota]
+        for quota, of_quota in zip(locked.quotas, usages, strict=True)
     ]
 
 
-async def _leave_room(tx: Transaction, locked: LockedSource, quota: Quota) -> int:
-    return await turns.leave_room(tx, quota, source=locked.name, now=locked.now)
+async def usages_of(tx: Transaction, quota: Quota, now: int) -> list[Usage]:
+    """What each window of a quota is charged with."""
+    return _told(quota, iter(await tx.reads(*_asked(quota, now))))
 
 
-async def usages_of(tx: Transaction, quota: Quota, now: int, *, leave: int = 0) -> list[Usage]:
-    """What each window of a quota is charged with; `leave`: room to be left on top."""
+def _shared(locked: LockedSource) -> list[Quota]:
+    """Room is left in quotas that others name, too; there is none to leave in one's own."""
+    return [quota for quota in locked.quotas if quota.windows and quota.name != locked.name]
+
+
+def _asked(quota: Quota, now: int) -> list[Asked]:
+    """The calls whose u is unknown, those known one by one, and the buckets of each window of many calls."""
     if not quota.windows:
         return []
-    row = await tx.one(SQL.out, quota.name)
-    assert row is not None
-    out, longest = row[0] + leave, longest_exact_us(quota)
-    held = await tx.all(SQL.held, quota.name, now - longest) if longest else []
+    counted = [window for window in quota.windows if window.bucket_us]
     return [
-        await buckets.usage(tx, quota, window, out=out, now=now)
+        (SQL.out, quota.name),
+        (SQL.held, quota.name, now - longest_exact_us(quota)),
+        *(buckets.usage_asked(quota, window, now=now) for window in counted),
+    ]
+
+
+def _told(quota: Quota, answers: Iterator[list[Row]]) -> list[Usage]:
+    if not quota.windows:
+        return []
+    out, held = int(next(answers)[0][0]), next(answers)
+    return [
+        Usage(out, [(until, cost) for until, cost in next(answers)])
         if window.bucket_us
         else Usage(out, _occupying(window, held))
         for window in quota.windows
@@ -81,10 +118,9 @@ def longest_exact_us(quota: Quota) -> int:
     return max((window.held_us for window in quota.windows if not window.bucket_us), default=0)
 
 
-async def in_flight(tx: Transaction, source: str) -> int:
-    row = await tx.one(SQL.in_flight, source)
-    assert row is not None
-    return int(row[0])
+def in_flight_asked(source: str) -> Asked:
+    """How many calls of a source were not answered, given up or rescued: one row of one number."""
+    return (SQL.in_flight, source)
 
 
 async def spend(
@@ -108,7 +144,7 @@ async def spend(
     entry = int(row[0])
     for place, quota in enumerate(locked.quotas):
         if quota.windows:
-            await tx.do(SQL.insert_charge, quota.name, entry, grant.cost)
+            await tx.later(SQL.insert_charge, quota.name, entry, grant.cost)
         usages[place] = [replace(usage, out=usage.out + grant.cost) for usage in usages[place]]
         next_at = next_after(quota, cost=grant.cost, now=grant.at)
         if next_at != quota.next_at:
@@ -116,15 +152,25 @@ async def spend(
     return entry
 
 
+def entry_asked(entry: int) -> Asked:
+    """What is known of a call: `entry_from` reads the answer."""
+    return (SQL.entry, entry)
+
+
+def entry_from(rows: Sequence[Row]) -> Entry | None:
+    """None for an entry that is no longer needed and was dropped."""
+    return Entry(*rows[0]) if rows else None
+
+
 async def close_entry(
-    tx: Transaction, locked: LockedSource, entry: int, report: CallReport | None
+    tx: Transaction, locked: LockedSource, entry: Entry | None, report: CallReport | None
 ) -> None:
     """The call of an entry is over: set its u from what the worker saw; None: nobody knows its fate."""
     await _set_until(tx, locked, entry, report, SQL.close_entry)
 
 
 async def report_written(
-    tx: Transaction, locked: LockedSource, entry: int, report: CallReport
+    tx: Transaction, locked: LockedSource, entry: Entry | None, report: CallReport
 ) -> None:
     """The call was written and is not answered yet: where the source counts early for sure, u is known."""
     if locked.rules.within_us is None:
@@ -135,32 +181,31 @@ async def report_written(
 async def _set_until(
     tx: Transaction,
     locked: LockedSource,
-    entry: int,
+    known: Entry | None,
     report: CallReport | None,
     statement: Statement,
 ) -> None:
     """U is set once, then only lowered; every quota that the call was charged to counts it."""
-    row = await tx.one(SQL.entry, entry)
-    if row is None:
+    if known is None:
         return
-    granted_at, before, cost = row
-    written_at, answered_at, until = _fate(locked, granted_at, report)
+    written_at, answered_at, until = _fate(locked, known.granted_at, report)
     until += tx.margin_us(0)
-    until = until if before is None else min(before, until)
-    await tx.do(statement, entry, written_at, until, answered_at)
-    charged = await tx.do(SQL.close_charges, entry, until)
-    for quota in await _counting(tx, locked, entry, charged):
-        await buckets.count(tx, quota, until=until, before=before, cost=cost)
+    until = until if known.until is None else min(known.until, until)
+    counting = await _counting(tx, locked, known)
+    await tx.later(statement, known.entry, written_at, until, answered_at, rows=1)
+    await tx.later(SQL.close_charges, known.entry, until)
+    for quota in counting:
+        await buckets.count(tx, quota, until=until, before=known.until, cost=known.cost)
 
 
-async def _counting(tx: Transaction, locked: LockedSource, entry: int, charged: int) -> list[Quota]:
+async def _counting(tx: Transaction, locked: LockedSource, known: Entry) -> list[Quota]:
     """The quotas that count an entry: those charged, whoever names them now, and its own ones without a window."""
-    if charged == 1 and len(locked.quotas) == 1 and locked.quotas[0].windows:
+    if known.charged == 1 and len(locked.quotas) == 1 and locked.quotas[0].windows:
         return locked.quotas  # the usual case, without asking
-    rows = await tx.all(SQL.charged, entry) if charged else []
+    rows = await tx.all(SQL.charged, known.entry) if known.charged else []
     named = [quota_from(*row) for row in rows]
-    known = {quota.name for quota in named}
-    return named + [q for q in locked.quotas if not q.windows and q.name not in known]
+    names = {quota.name for quota in named}
+    return named + [q for q in locked.quotas if not q.windows and q.name not in names]
 
 
 def _fate(
@@ -199,8 +244,10 @@ async def prune(tx: Transaction, locked: LockedSource, *, granted: int) -> None:
     kept_us = max(map(longest_exact_us, locked.quotas), default=0)
     pruned = await tx.all(SQL.prune_entries, locked.name, locked.now - kept_us, KEPT_CALLS, most)
     if pruned:
-        await tx.do(SQL.pruned, locked.name, max(until for (until,) in pruned))
+        await tx.later(SQL.pruned, locked.name, max(until for (until,) in pruned))
     for quota in locked.quotas:
         if quota.windows:
-            await tx.do(SQL.prune_charges, quota.name, locked.now - longest_exact_us(quota), most)
+            await tx.later(
+                SQL.prune_charges, quota.name, locked.now - longest_exact_us(quota), most
+            )
             await buckets.prune(tx, quota, now=locked.now, most=most)

@@ -30,7 +30,8 @@ update ledger set written_at = ?2, answered_at = ?4,
 where entry = ?1;
 
 -- entry: what is known of a call
-select granted_at, occupied_until, cost from ledger where entry = ?1;
+select entry, granted_at, occupied_until, cost, (select count(*) from ledger_charge where entry = ?1)
+from ledger where entry = ?1;
 
 -- charged: the quotas that an entry was charged to
 select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown

@@ -6,6 +6,7 @@ waits for an instant is in neither, and is moved when its instant has come.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from headgate.core.clock import FOREVER
 from headgate.core.ids import Id
 from headgate.core.slicing import Todo, batch_positions, chunk_length, next_call
-from headgate.store.engine import Row, Transaction
+from headgate.store.engine import Asked, Row, Transaction
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -41,12 +42,9 @@ class Head:
     last: bool = False
 
 
-async def move_due(tx: Transaction, source: str, now: int) -> int:
-    """Make eligible what waited for an instant that has come; returns how many, at most MOVED_AT_ONCE."""
-    due = await tx.all(SQL.due, source, now, MOVED_AT_ONCE)
-    if due:
-        await tx.many(SQL.make_ready, due)
-    return len(due)
+async def move(tx: Transaction, due: Sequence[Row]) -> None:
+    """Make eligible what waited for an instant that has come: rows of (seq, number)."""
+    await tx.many(SQL.make_ready, due)
 
 
 async def bring_back(tx: Transaction, source: str) -> bool:
@@ -81,11 +79,28 @@ class Line:
         self._waiting: Row | None = None
         self._chunk: tuple[int, _Chunk] | None = None
 
-    async def first(self) -> Head | None:
+    def asked(self, now: int) -> tuple[Asked, Asked, Asked]:
+        """What tells the first of the line: what is due by now, at most MOVED_AT_ONCE, and what `first` takes."""
+        return (
+            (SQL.due, self._source, now, MOVED_AT_ONCE),
+            (SQL.first_begun, self._source),
+            (SQL.first_waiting, self._source),
+        )
+
+    def due_asked(self) -> Asked:
+        """When the next batch becomes eligible: one row, null if none waits."""
+        return (SQL.next_due, self._source)
+
+    async def first(self, begun: Sequence[Row], waiting: Sequence[Row]) -> Head | None:
         """The batch that is next; None if nothing is eligible."""
-        self._begun = await self._tx.one(SQL.first_begun, self._source)
-        self._waiting = await self._tx.one(SQL.first_waiting, self._source)
+        self._begun = begun[0] if begun else None
+        self._waiting = waiting[0] if waiting else None
         return await self._head()
+
+    async def again(self, waiting: Sequence[Row]) -> Head | None:
+        """The same, after begun batches have become eligible."""
+        begun = await self._tx.all(SQL.first_begun, self._source)
+        return await self.first(begun, waiting)
 
     async def after(self, taken: Head) -> Head | None:
         """The batch that is next once its first was taken."""
@@ -125,7 +140,7 @@ class Line:
         start, ids, repeats = chunk
         batch = batch_positions(number, size, id_count)
         positions = tuple(p for p in batch if p - start not in repeats)
-        following = await self._next_distinct(seq, number, size, chunk)
+        following = await self._next_distinct(seq, number, size, batch_count, chunk)
         return Head(
             priority,
             seq,
@@ -149,11 +164,15 @@ class Line:
         self._chunk = (seq, _decoded(start, *row))
         return self._chunk[1]
 
-    async def _next_distinct(self, seq: int, number: int, size: int, chunk: _Chunk) -> int | None:
+    async def _next_distinct(
+        self, seq: int, number: int, size: int, batch_count: int, chunk: _Chunk
+    ) -> int | None:
         """The next batch that has an id which stands there for the first time; None if none follows.
 
         Batches of nothing but repeats are stepped over: they have no row, and end with their first occurrences.
         """
+        if number + 1 >= batch_count:
+            return None
         found = _distinct_in(chunk, (number + 1) * size, size)
         if found is not None:
             return found

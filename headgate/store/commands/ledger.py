@@ -56,6 +56,8 @@ class LockedSource:
     last_wall: int
     now: int
     wall: int
+    looked_us: int
+    """This process's boot-time clock before it looked at the ledger's: `now` is not earlier than that."""
 
 
 async def lock_source(tx: Transaction, source: str) -> LockedSource:
@@ -78,6 +80,31 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
         last_wall,
         ledger_time(offset, reading, last_at),
         reading.wall_us,
+        reading.asked_us,
+    )
+
+
+async def see_source(tx: Transaction, source: str) -> LockedSource | None:
+    """The same without a lock, for a look that decides nothing; None where only a claim can tell the ledger's time."""
+    rows = await tx.all(SQL.see, source)
+    if not rows:
+        return None
+    rules, failures, closed_until, *clock = rows[0][8:]
+    reading = await tx.reading()
+    if reading.epoch not in {None, clock[0]}:
+        return None
+    last_at, last_wall = max(row[6:8] for row in rows)
+    return LockedSource(
+        source,
+        rules_from(rules),
+        failures,
+        closed_until,
+        [quota_from(*row[:6]) for row in rows],
+        last_at,
+        last_wall,
+        ledger_time(Offset(*clock), reading, last_at),
+        reading.wall_us,
+        reading.asked_us,
     )
 
 
@@ -192,7 +219,7 @@ def _taken_longer(tx: Transaction, quota: Quota) -> Quota:
 async def write_quotas(tx: Transaction, locked: LockedSource) -> None:
     """Write down where the paces stand and how far ledger time is."""
     for quota in locked.quotas:
-        await tx.do(SQL.update_quota, quota.name, quota.next_at, locked.now, locked.wall)
+        await tx.later(SQL.update_quota, quota.name, quota.next_at, locked.now, locked.wall)
 
 
 async def write_time(tx: Transaction, locked: LockedSource) -> None:

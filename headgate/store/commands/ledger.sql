@@ -44,5 +44,11 @@ select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.la
 from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source left join clock c on true
 where n.source = ?1 and n.left_at is null order by q.name for update of q;
 
+-- see: the same, as they stand without a lock
+select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.last_at,
+       q.last_wall, s.rules, s.failures, s.closed_until, c.epoch, c.offset_us
+from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source join clock c on true
+where n.source = ?1 and n.left_at is null order by q.name;
+
 -- update_quota: where the pace stands, and how far ledger time is seen to be
 update quota set next_at = ?2, last_at = ?3, last_wall = ?4 where name = ?1;

@@ -7,7 +7,7 @@ from headgate.core.facts import BatchRescued
 from headgate.core.model import Ending, RecordDraft
 from headgate.store.commands import turns
 from headgate.store.commands.batches import After, Held, apply, held_from, without
-from headgate.store.commands.entries import close_entry
+from headgate.store.commands.entries import close_entry, entry_asked, entry_from
 from headgate.store.commands.ledger import LockedSource, ledger_now, lock_source
 from headgate.store.engine import Door, Row, Transaction, WorkerId, through
 from headgate.store.statements import beside
@@ -43,7 +43,8 @@ async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
 async def _give_back(tx: Transaction, locked: LockedSource, worker: WorkerId, row: Row) -> None:
     seq, number, fence, *found, rescues, entry = row
     if entry is not None:
-        await close_entry(tx, locked, entry, None)
+        known = entry_from(await tx.all(*entry_asked(entry)))
+        await close_entry(tx, locked, known, None)
     held = held_from(locked.name, seq, number, fence, found)
     await apply(tx, held, _after(held, rescues + 1), wall=locked.wall)
     tx.state(BatchRescued(locked.name, held.ingestion_id, number, worker))

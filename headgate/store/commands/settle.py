@@ -23,7 +23,13 @@ from headgate.core.retry import (
 from headgate.core.slicing import split
 from headgate.store.commands import turns
 from headgate.store.commands.batches import After, Held, apply, held_from, without
-from headgate.store.commands.entries import close_entry, report_written
+from headgate.store.commands.entries import (
+    Entry,
+    close_entry,
+    entry_asked,
+    entry_from,
+    report_written,
+)
 from headgate.store.commands.ledger import LockedSource, lock_source
 from headgate.store.commands.standing import tell_source
 from headgate.store.engine import Door, Transaction, through
@@ -53,11 +59,11 @@ async def settle(
     Under a stale fence nothing is changed, the ledger neither: the fate of that call is unknown to it.
     """
     locked = await lock_source(tx, claim.source)
-    held = await _held(tx, claim)
+    held, entry = await _look(tx, claim)
     if held is None:
         await _tell_lost(tx, claim)
         return Lost()
-    await close_entry(tx, locked, claim.entry, report)
+    await close_entry(tx, locked, entry, report)
     await tell_source(tx, locked, claim, step, policy, asked=report.sent)
     after = _after(locked, held, claim, step, policy)
     status = await apply(tx, held, after, wall=locked.wall)
@@ -69,8 +75,9 @@ async def settle(
 async def report(tx: Transaction, claim: Claim, seen: CallReport) -> None:
     """The call was written and is not answered yet: where the source counts early for sure, that tells its u."""
     locked = await lock_source(tx, claim.source)
-    if await _held(tx, claim) is not None:
-        await report_written(tx, locked, claim.entry, seen)
+    held, entry = await _look(tx, claim)
+    if held is not None:
+        await report_written(tx, locked, entry, seen)
         await _wake(tx, locked)
 
 
@@ -86,11 +93,15 @@ async def _tell_lost(tx: Transaction, claim: Claim) -> None:
     tx.state(LeaseLost(claim.source, row[0], claim.number))
 
 
-async def _held(tx: Transaction, claim: Claim) -> Held | None:
-    row = await tx.one(SQL.held_batch, claim.seq, claim.number, claim.fence)
-    if row is None:
-        return None
-    return held_from(claim.source, claim.seq, claim.number, claim.fence, row)
+async def _look(tx: Transaction, claim: Claim) -> tuple[Held | None, Entry | None]:
+    """The batch, if it is still held under the claim's fence, and the entry of its call, if it is still there."""
+    held, entry = await tx.reads(
+        (SQL.held_batch, claim.seq, claim.number, claim.fence), entry_asked(claim.entry)
+    )
+    return (
+        held_from(claim.source, claim.seq, claim.number, claim.fence, held[0]) if held else None,
+        entry_from(entry),
+    )
 
 
 def _after(

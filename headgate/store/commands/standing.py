@@ -59,7 +59,7 @@ async def tell_source(
 
 async def _pause(tx: Transaction, locked: LockedSource, for_us: int, reason: str) -> None:
     for_us = min(for_us, MAX_PAUSE_US)
-    await tx.do(SQL.pause, locked.name, locked.now + for_us, locked.now)
+    await tx.later(SQL.pause, locked.name, locked.now + for_us, locked.now)
     tx.state(SourcePaused(locked.name, for_us, reason))
 
 
@@ -67,10 +67,10 @@ async def _heed(tx: Transaction, locked: LockedSource, step: Step) -> None:
     """What the source says only ever tightens; without a refusal for a while its pace climbs back."""
     own = _own(locked)
     if own.slowdown > 1:
-        await tx.do(SQL.speed_up, locked.name, locked.now, max(CLIMB_US, slot_us(own, cost=1)))
+        await tx.later(SQL.speed_up, locked.name, locked.now, max(CLIMB_US, slot_us(own, cost=1)))
     if isinstance(step, Complete) and step.fetched.nothing_left_us:
         until = locked.now + min(step.fetched.nothing_left_us, MAX_PAUSE_US)
-        await tx.do(SQL.hold_back, locked.name, until)
+        await tx.later(SQL.hold_back, locked.name, until)
 
 
 def _own(locked: LockedSource) -> Quota:
@@ -83,7 +83,7 @@ async def _failed(
     if claim.probe or locked.failures + 1 >= policy.circuit_after:
         await _close(tx, locked, claim, reason, policy)
     else:
-        await tx.do(SQL.failed_again, locked.name, locked.closed_until, reason)
+        await tx.later(SQL.failed_again, locked.name, locked.closed_until, reason)
 
 
 async def _close(
@@ -93,14 +93,14 @@ async def _close(
     if locked.closed_until is not None and not claim.probe:
         return
     for_us = policy.probe_delay_us(locked.failures + 1)
-    await tx.do(SQL.failed_again, locked.name, locked.now + for_us, reason)
+    await tx.later(SQL.failed_again, locked.name, locked.now + for_us, reason)
     tx.state(SourceClosed(locked.name, for_us, reason))
 
 
 async def _answers(tx: Transaction, locked: LockedSource) -> None:
     if locked.failures == 0 and locked.closed_until is None:
         return
-    await tx.do(SQL.answers, locked.name)
+    await tx.later(SQL.answers, locked.name)
     if locked.closed_until is not None:
-        await tx.do(SQL.call_back, locked.name, ASIDE, locked.now)
+        await tx.later(SQL.call_back, locked.name, ASIDE, locked.now)
         tx.state(SourceOpened(locked.name))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from headgate.core.quota import Hold, Quota, Wait
 from headgate.core.turns import LAPSE_US, Ticket, room_left
-from headgate.store.engine import Transaction
+from headgate.store.engine import Asked, Row, Transaction
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -19,12 +19,14 @@ UNKNOWN_DUE_US = 15_000_000
 """A ticket that waits for an answer has no instant: it lapses after a lease, unless it asks again before."""
 
 
-async def leave_room(tx: Transaction, quota: Quota, *, source: str, now: int) -> int:
-    """How much room a source has to leave in a shared quota; none in its own."""
-    if quota.name == source:
-        return 0
-    tickets = [Ticket(*row) for row in await tx.all(SQL.tickets, quota.name)]
-    return room_left(tickets, source=source, now=now)
+def tickets_asked(quota: Quota) -> Asked:
+    """Who waits for room in a shared quota: `room_to_leave` reads the answer."""
+    return (SQL.tickets, quota.name)
+
+
+def room_to_leave(tickets: Iterable[Row], *, source: str, now: int) -> int:
+    """How much room a source has to leave in a shared quota for older tickets."""
+    return room_left([Ticket(*row) for row in tickets], source=source, now=now)
 
 
 async def refused(
@@ -36,12 +38,12 @@ async def refused(
     tickets live.
     """
     if not all(_by_shared(each, source) for each in (wait, *all_of)):
-        await tx.do(SQL.give_back, source)
+        await tx.later(SQL.give_back, source)
         return wait
     if wait.for_us is None:
         wait = replace(wait, for_us=await _until_older_lapse(tx, source, now))
     due_at = now + (UNKNOWN_DUE_US if wait.for_us is None else wait.for_us)
-    await tx.do(SQL.take, source, cost, due_at, LAPSE_US, now)
+    await tx.later(SQL.take, source, cost, due_at, LAPSE_US, now)
     return wait
 
 
@@ -58,7 +60,7 @@ async def _until_older_lapse(tx: Transaction, source: str, now: int) -> int | No
 
 async def give_back(tx: Transaction, source: str) -> None:
     """The source was granted, or has nothing to do."""
-    await tx.do(SQL.give_back, source)
+    await tx.later(SQL.give_back, source)
 
 
 async def wake_sharers(tx: Transaction, source: str) -> None:

@@ -98,6 +98,10 @@ class PostgresEngine:
 
     # -- what the contract promises ------------------------------------------------------------------------
 
+    @property
+    def trip_us(self) -> int:
+        return self._time.trip_us
+
     async def open(self) -> None:
         await self._pools.open()
         await self._migrate()
@@ -204,6 +208,7 @@ class PostgresEngine:
             async with self._transaction(door, BEGIN) as connection:
                 tx = PostgresTransaction(connection, self._time, self._failpoint)
                 result = await only_waiting_for(tx, begin(tx))
+                await tx.flush()
                 self._failpoint(f"before_commit.{name}")
                 await connection.execute("commit")
                 self._failpoint(f"after_commit.{name}")

@@ -8,7 +8,7 @@ from headgate.core.model import CallRules
 from headgate.core.plan import Line, median, when
 from headgate.core.quota import Quota, Usage
 from headgate.core.slicing import batch_id
-from headgate.store.commands.entries import in_flight, usages_of
+from headgate.store.commands.entries import in_flight_asked, usages_of
 from headgate.store.commands.ledger import quota_from, rules_from
 from headgate.store.engine import Transaction, at_length
 from headgate.store.queries.now import now_of
@@ -129,12 +129,14 @@ async def _view(
     now, wall = await now_of(tx), (await tx.reading()).wall_us
     quotas = tuple(quota_from(*row) for row in await tx.all(SQL.quotas_of, name))
     latencies = await tx.all(SQL.latencies, name)
+    in_flight = await tx.one(*in_flight_asked(name))
+    assert in_flight is not None
     return SourceView(
         name,
         rules_from(rules),
         quotas,
         tuple([tuple(await usages_of(tx, quota, now)) for quota in quotas]),
-        await in_flight(tx, name),
+        in_flight[0],
         await _queue(tx, name),
         failures,
         closed_until,

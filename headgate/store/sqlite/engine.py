@@ -79,6 +79,10 @@ class SqliteEngine:
 
     # -- what the contract promises ------------------------------------------------------------------------
 
+    @property
+    def trip_us(self) -> int:
+        return 0
+
     async def open(self) -> None:
         """The file was opened when the engine was made."""
 

@@ -10,7 +10,7 @@ import apsw
 from headgate.core.clock import Clock, HostWatch, Newcomer, Offset, Reading, Unwatched
 from headgate.core.errors import StoreMisused
 from headgate.core.facts import Fact
-from headgate.store.engine import Failpoint, Row, Value
+from headgate.store.engine import Asked, Failpoint, Row, Value, expect_rows
 from headgate.store.statements import Statement
 
 T = TypeVar("T")
@@ -45,9 +45,15 @@ class SqliteTransaction:
     async def all(self, statement: Statement, *values: Value) -> list[Row]:
         return self._cursor.execute(statement.sqlite, values).fetchall()
 
+    async def reads(self, *asked: Asked) -> list[list[Row]]:
+        return [await self.all(*each) for each in asked]
+
     async def do(self, statement: Statement, *values: Value) -> int:
         self._cursor.execute(statement.sqlite, values)
         return self._connection.changes()
+
+    async def later(self, statement: Statement, *values: Value, rows: int | None = None) -> None:
+        expect_rows(statement, rows, await self.do(statement, *values))
 
     async def many(self, statement: Statement, rows: Iterable[Sequence[Value]]) -> None:
         self._cursor.executemany(statement.sqlite, rows)

@@ -22,6 +22,7 @@ from headgate.store.commands.rescue import rescue
 from headgate.store.commands.settle import Lost, Settled, settle
 from headgate.store.commands.settle import report as report_command
 from headgate.store.engine import Engine, Row, Transaction, Value
+from headgate.store.queries.left import left
 from headgate.store.queries.status import BatchView, IngestionView
 from headgate.store.statements import Statement
 from tests.fakes import SECOND, FakeClock
@@ -162,9 +163,13 @@ class Bench:
     # -- claim -----------------------------------------------------------------------------------------------
 
     async def try_claim(self, name: str | None = None, *, most: int = 1) -> Claims | Wait | Idle:
-        return await self.engine.run(
-            claim, name or next(iter(self.sources)), worker=self.worker, most=most
-        )
+        """Claim, and see that a look from afar, just before, was of the same mind."""
+        name = name or next(iter(self.sources))
+        seen = await self.engine.read(left, name, for_us=0)
+        got = await self.engine.run(claim, name, worker=self.worker, most=most)
+        if isinstance(got, Claims) and not got.claims[0].not_before_us:
+            assert seen is None, "who is far would have passed over what is granted"
+        return got
 
     async def claim(self, name: str | None = None) -> Claim:
         return (await self.claims(name))[0]

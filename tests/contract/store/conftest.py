@@ -93,6 +93,7 @@ class FakeTime:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.watch = HostWatch()
+        self.trip_us = 0
 
     async def read(self, _: object) -> Reading:
         return self._clock.read()

@@ -373,3 +373,96 @@ async def test_two_processes_on_one_file_claim_everything_once(bench: Bench, oth
 
     assert sorted(map(str, claimed)) == sorted(map(str, range(40)))
     assert (await bench.status(ingestion)).counts.fetched == 40
+
+
+# -- what is left for later, and what is asked at once --------------------------------------------------------
+
+TICKET = statement("insert into ticket (source, number, cost, due_at) values (?1, ?2, 1, 1)")
+NUMBER = statement("update ticket set number = ?2 where source = ?1")
+GONE = statement("delete from ticket where source = ?1")
+COST = statement("update quota set slowed_at = ?2 where name = ?1")
+NAMED = statement("select number from ticket where source = ?1")
+MISSING = statement("select source, cast(null as bigint), number > 1 from ticket order by source")
+
+
+async def test_what_was_left_for_later_is_there_for_whatever_comes_next(bench: Bench) -> None:
+    async def run(tx: Transaction) -> list[object]:
+        await tx.later(TICKET, "a", 1)
+        seen: list[object] = [await tx.one(NAMED, "a")]
+        await tx.later(NUMBER, "a", 2)
+        seen += await tx.all(NAMED, "a")
+        await tx.later(NUMBER, "a", 3)
+        seen.append(await tx.reads((NAMED, "a"), (NAMED, "b")))
+        await tx.later(NUMBER, "a", 4)
+        seen.append(await tx.do(NUMBER, "a", 5))
+        await tx.later(NUMBER, "a", 6)
+        return seen
+
+    assert await bench.engine.run(run) == [(1,), (2,), [[(3,)], []], 1]
+    assert await bench.rows("select number from ticket") == [(6,)]
+
+
+async def test_what_was_left_for_later_is_done_in_its_order(bench: Bench) -> None:
+    await bench.configure(source("a"))
+
+    async def run(tx: Transaction) -> None:
+        await tx.later(TICKET, "a", 1, rows=1)
+        await tx.later(COST, "a", 7, rows=1)
+        await tx.later(NUMBER, "a", 2, rows=1)
+        await tx.later(NUMBER, "a", 3, rows=1)
+        await tx.later(TICKET, "b", 1, rows=1)
+        await tx.later(GONE, "b", rows=1)
+        await tx.later(GONE, "b", rows=0)
+        await tx.later(TICKET, "b", 4, rows=1)
+        await tx.many(TICKET, [("c", 5), ("d", 6)])
+        await tx.many(NUMBER, [("c", 7), ("d", 8)])
+
+    await bench.engine.run(run)
+
+    stored = await bench.rows("select source, number from ticket order by source")
+    assert stored == [("a", 3), ("b", 4), ("c", 7), ("d", 8)]
+    assert await bench.rows("select slowed_at from quota") == [(7,)]
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["at the commit", "before it"])
+async def test_a_change_of_another_number_of_rows_fails_its_command(
+    bench: Bench, last: bool
+) -> None:
+    async def run(tx: Transaction) -> None:
+        await tx.later(TICKET, "a", 1, rows=1)
+        await tx.later(COST, "nobody", 1, rows=1)
+        if not last:
+            await tx.one(NAMED, "a")
+
+    with pytest.raises(AssertionError, match="test changed 0 rows instead of 1"):
+        await bench.engine.run(run)
+
+    assert await written(bench) == []
+
+
+async def test_what_goes_along_with_a_change_does_not_count_as_its_own(bench: Bench) -> None:
+    added = statement("insert into quota_bucket values (?1, 1, 1, 1) returning quota, cost")
+
+    async def run(tx: Transaction) -> list[object]:
+        await tx.later(TICKET, "a", 1)
+        await tx.later(TICKET, "b", 1)
+        changed: list[object] = [await tx.do(COST, "nobody", 1)]
+        await tx.later(NUMBER, "b", 2)
+        return [*changed, await tx.one(added, "q")]
+
+    assert await bench.engine.run(run) == [0, ("q", 1)]
+    assert await written(bench) == ["a", "b"]
+
+
+async def test_reads_at_once_are_each_as_if_asked_alone(bench: Bench) -> None:
+    async def run(tx: Transaction) -> list[list[tuple[object, ...]]]:
+        nothing = await tx.reads()
+        await tx.many(TICKET, [("a", 1), ("b", 2**62)])
+        return nothing + await tx.reads((MISSING,), (NAMED, "b"), (NAMED, "a"), (NAMED, "c"))
+
+    assert await bench.engine.run(run) == [
+        [("a", None, False), ("b", None, True)],
+        [(2**62,)],
+        [(1,)],
+        [],
+    ]

@@ -6,8 +6,12 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Awaitable, Iterable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from itertools import chain
 
+import asyncpg
 import pytest
 
 from headgate.core.clock import HostWatch, Newcomer, Offset, Reading, Unwatched
@@ -15,11 +19,14 @@ from headgate.core.errors import SourceMisconfigured, Unavailable
 from headgate.core.facts import Fact
 from headgate.core.quota import Window
 from headgate.service import Service
+from headgate.store.commands.claim import claim
 from headgate.store.engine import Transaction
 from headgate.store.migrations import numbered
 from headgate.store.postgres import hints
 from headgate.store.postgres.engine import PostgresEngine
 from headgate.store.postgres.schema import MIGRATIONS
+from headgate.store.postgres.time import DatabaseTime
+from headgate.store.postgres.transaction import PostgresTransaction
 from headgate.store.postgres.url import parse_postgres_url
 from tests.contract.store.bench import Bench, change, select, source
 from tests.contract.store.conftest import FakeTime, OpenEngine
@@ -315,3 +322,73 @@ async def test_a_database_of_a_newer_headgate_is_refused(
             await open_engine().open()
     finally:
         outside("delete from schema_version where number = 9999")
+
+
+# -- far away -------------------------------------------------------------------------------------------------
+
+
+async def test_a_source_is_held_for_few_round_trips(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever else wants it waits for so long: from the lock until the commit is heard by the server."""
+    trips: list[int] = []
+    waiting = PostgresTransaction._waiting
+
+    def counted(self: PostgresTransaction) -> AbstractAsyncContextManager[None]:
+        trips.append(1)
+        return waiting(self)
+
+    async def trips_of(done: Awaitable[object]) -> int:
+        trips.clear()
+        await done
+        return len(trips)  # the lock is one, and the commit is not among them
+
+    monkeypatch.setattr(PostgresTransaction, "_waiting", counted)
+    await bench.configure(source(windows=[Window(5, 1_000_000)]))
+    await bench.submit(*range(30))
+
+    claimed = await bench.claim()
+    assert await trips_of(bench.engine.run(claim, "catalog", worker="w")) <= 8
+    assert await trips_of(bench.settle(claimed)) <= 5
+
+
+class Slow(FakeClock):
+    """Between every second look at it and the one before, so many milliseconds go by."""
+
+    def __init__(self, trips_ms: Iterable[int]) -> None:
+        super().__init__()
+        self.asked = 0
+        self._takes_ms = chain.from_iterable((0, ms) for ms in trips_ms)
+
+    def boot_us(self) -> int:
+        self.asked += 1
+        self.advance(next(self._takes_ms) * 1_000)
+        return self.reference_us
+
+
+@pytest.mark.parametrize(
+    ("trips_ms", "asked", "trip_ms"),
+    [
+        ([1], [1], 0),
+        ([30, 1], [2], 0),
+        ([30, 40, 50], [3], 30),
+        ([80, 80, 80, 85, 70, 80], [2, 1, 1, 1, 1], 70),
+        ([80, 80, 200, 80], [2, 2], 80),
+    ],
+    ids=["near", "held up once", "held up and up", "far", "far and held up"],
+)
+async def test_the_clock_is_asked_again_where_a_round_trip_took_longer_than_usual(
+    postgres_database: str, trips_ms: list[int], asked: list[int], trip_ms: int
+) -> None:
+    clock = Slow(trips_ms)
+    looking = DatabaseTime(clock)
+    connection = await asyncpg.connect(postgres_database)
+    counted = []
+    for _ in asked:
+        before = clock.asked
+        await looking.read(connection)
+        counted.append((clock.asked - before) // 2)
+    await connection.close()
+
+    assert counted == asked
+    assert looking.trip_us == trip_ms * 1_000
