@@ -47,8 +47,8 @@ types: $(STAMP)/dev
 imports: $(STAMP)/dev
 	$(BIN)/lint-imports
 
-tests: $(STAMP)/dev ## The tests that are not long, three files at a time
-	$(BIN)/pytest -n 3 --dist loadfile
+tests: $(STAMP)/dev ## The tests that are not long, four files at a time: many of them wait
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-long: $(STAMP)/dev ## The long tests: kill loops, soak, fuzzing at length
 	$(BIN)/pytest -m long

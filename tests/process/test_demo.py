@@ -119,7 +119,11 @@ def test_calls_stay_in_line_when_a_worker_and_the_database_are_killed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, marks=pytest.mark.long),
+    ],
 )
 def test_interrupted_it_leaves_nothing_behind(number: signal.Signals, code: int) -> None:
     with demo("--machines", "2") as run:

@@ -496,7 +496,7 @@ class Gate(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=100,
+    max_examples=50,
     stateful_step_count=40,
     derandomize=True,
     database=None,
@@ -540,7 +540,7 @@ class TestGateAtLength(Gate.TestCase):  # type: ignore[misc, valid-type]
 @pytest.mark.slow
 @pytest.mark.usefixtures("machine_database")
 class TestGateOnPostgres(GateOnPostgres.TestCase):  # type: ignore[misc, valid-type]
-    settings = settings(QUICK, max_examples=15)
+    settings = settings(QUICK, max_examples=10)
 
 
 @pytest.mark.long
