@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.page.gate import Gate, Look
+from tests.page.gate import DEADLINE_S, Gate, Look
 
 CHROMIUMS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -34,6 +34,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip(
             f"NOT TESTED: the page in a browser. There is none of {', '.join(CHROMIUMS)}: apt-get install chromium"
         )
+    expect.set_options(timeout=DEADLINE_S * 1_000)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield opened

@@ -55,22 +55,23 @@ def gate(serve: Serve) -> Gate:
     return serve('default_source = "whole"\n' + SLOTS)
 
 
-def labels(page: Page, source: str) -> list[str]:
+def assert_labelled(page: Page, source: str, labels: list[str]) -> None:
+    """Its slots come to be labelled so, from the first on."""
     page.locator(f"#sources button[data-name={source}]").click()
     expect(page.locator("#rule")).to_contain_text(f"{source}:")
-    page.wait_for_timeout(200)  # some frames
-    found: list[str] = page.evaluate(LABELS)
-    return found
+    eventually(
+        lambda: page.evaluate(LABELS)[: len(labels)] == labels, f"{source} is labelled {labels}"
+    )
 
 
 def test_a_slot_is_labelled_with_the_second_that_it_is_nearest_to(gate: Gate, look: Look) -> None:
     page = look.open(gate)  # nothing waits, so that the first slot is now
 
-    assert labels(page, "half")[:7] == ["", "", "1 s", "", "2 s", "", "3 s"]
-    assert labels(page, "third")[:7] == ["", "", "", "1 s", "", "", "2 s"]
-    assert labels(page, "most")[:7] == ["", "1 s", "", "2 s", "3 s", "", "4 s"]
-    assert labels(page, "whole")[:4] == ["", "1 s", "2 s", "3 s"]
-    assert labels(page, "long")[:4] == ["", "5 s", "10 s", "15 s"]
+    assert_labelled(page, "half", ["", "", "1 s", "", "2 s", "", "3 s"])
+    assert_labelled(page, "third", ["", "", "", "1 s", "", "", "2 s"])
+    assert_labelled(page, "most", ["", "1 s", "", "2 s", "3 s", "", "4 s"])
+    assert_labelled(page, "whole", ["", "1 s", "2 s", "3 s"])
+    assert_labelled(page, "long", ["", "5 s", "10 s", "15 s"])
 
 
 @pytest.mark.parametrize("width", [390, 1280])
