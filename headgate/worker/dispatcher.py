@@ -162,10 +162,14 @@ class Lane:
 
     async def _others_first(self) -> Wait | None:
         """Far from the store: what to wait for while those who are nearer see to the source by themselves."""
-        trip_us = self._tools.engine.trip_us
-        if trip_us < FAR_US:
+        if not self._far:
             return None
-        return await self._tools.engine.read(left, self._spec.name, for_us=FIRST_TRIPS * trip_us)
+        for_us = FIRST_TRIPS * self._tools.engine.trip_us
+        return await self._tools.engine.read(left, self._spec.name, for_us=for_us)
+
+    @property
+    def _far(self) -> bool:
+        return self._tools.engine.trip_us >= FAR_US
 
     def _told(self, wait: Wait) -> int:
         self._waits_for_slot = wait.for_us is not None and wait.why in SLOTS
@@ -174,7 +178,7 @@ class Lane:
     def _note_lateness(self, first: Claim, got_us: int) -> None:
         """Who is so far from the store that its grants are stale when they come holds up those who could use them."""
         took_us = got_us - first.looked_us
-        if took_us <= first.slack_us:
+        if not self._far or took_us <= first.slack_us:  # near it was a stall, which is over
             self._late = 0
             return
         self._late += 1

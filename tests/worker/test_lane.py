@@ -235,7 +235,7 @@ async def test_who_is_granted_too_late_again_and_again_asks_for_one_and_less_and
     tmp_path: Path, clock: FakeClock
 ) -> None:
     async with rig(tmp_path, clock) as bench:
-        bench.engine.claim_lasts = 2 * SECOND
+        bench.engine.trip, bench.engine.claim_lasts = 100_000, 2 * SECOND
         await bench.service.submit(list(range(60)))
         for aside_us in (0, 0, 5 * SECOND, 10 * SECOND, 20 * SECOND, 40 * SECOND):
             clock.advance(aside_us - 1 if aside_us else 0)
@@ -254,3 +254,16 @@ async def test_who_is_granted_too_late_again_and_again_asks_for_one_and_less_and
         clock.advance(60 * SECOND)
         await settled(bench)
         assert len(bench.source.asked) == 4, "it is in time again"
+
+
+async def test_who_is_near_and_stood_still_goes_on_at_once(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with rig(tmp_path, clock) as bench:
+        bench.engine.claim_lasts = 2 * SECOND
+        await bench.service.submit(list(range(60)))
+        await settled(bench)
+        bench.engine.claim_lasts = 0
+
+        assert len(await bench.asked(4)) == 4
+        assert not any(isinstance(fact, GrantsLate) for fact in bench.facts)
