@@ -41,6 +41,9 @@ MOST_AT_ONCE = 64
 FAR_US = 20_000
 """From so long a round trip on it is looked first, without holding anybody up, whether a claim is worth it."""
 
+CLAIM_TRIPS = 6
+"""What a claim needs from its look at the clock on, besides one for each grant."""
+
 FIRST_TRIPS = 4
 """So many of its round trips a worker that is far away lets the others go first."""
 
@@ -142,7 +145,7 @@ class Lane:
         self._waits_for_slot = False
         if (wait := await self._others_first()) is not None:
             return self._told(wait)
-        most = 1 if self._late else MOST_AT_ONCE
+        most = self._most()
         match await self._tools.engine.run(
             claim, self._spec.name, worker=self._tools.worker, most=most
         ):
@@ -160,9 +163,19 @@ class Lane:
             case _ as never:
                 assert_never(never)
 
-    async def _others_first(self) -> Wait | None:
-        """Far from the store: what to wait for while those who are nearer see to the source by themselves."""
+    def _most(self) -> int:
+        """How many grants a claim may bring: from far away each costs a round trip, and half the slack is for them."""
         if not self._far:
+            return MOST_AT_ONCE
+        trips = self._spec.rules.slack_us // (2 * self._tools.engine.trip_us)
+        return 1 if self._late else min(MOST_AT_ONCE, max(1, trips - CLAIM_TRIPS))
+
+    async def _others_first(self) -> Wait | None:
+        """Far from the store: what to wait for while those who are nearer see to the source by themselves.
+
+        Not where a quota is shared: only a claim takes the ticket without which others would never leave room.
+        """
+        if not self._far or self._spec.shares:
             return None
         for_us = FIRST_TRIPS * self._tools.engine.trip_us
         return await self._tools.engine.read(left, self._spec.name, for_us=for_us)

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
-from headgate.core.facts import BatchReturned, Fact, GrantsLate, LoopFailed
+from headgate.core.facts import BatchClaimed, BatchReturned, Fact, GrantsLate, LoopFailed
 from headgate.core.ids import Id
 from headgate.core.model import CallRules, QuotaSpec, SourceSpec, Status
 from headgate.core.outcome import Fetched, Outcome
@@ -79,8 +79,13 @@ class Rig:
 class FarEngine(SqliteEngine):
     """A real store, as if far away: a round trip takes as long as the test says, and so does every claim."""
 
+    def __init__(self, file: Path, **more: Any) -> None:
+        super().__init__(file, **more)
+        self.claimed: list[int] = []
+
     trip: int = 0
     claim_lasts: int = 0
+    grant_lasts: int = 0
 
     @property
     def trip_us(self) -> int:
@@ -89,19 +94,25 @@ class FarEngine(SqliteEngine):
     async def run(self, command: Command[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         result = await super().run(command, *args, **kwargs)
         if isinstance(result, Claims):
+            self.claimed.append(len(result.claims))
             assert isinstance(self._clock, FakeClock)
-            self._clock.advance(self.claim_lasts)
+            self._clock.advance(self.claim_lasts + self.grant_lasts * len(result.claims))
         return result
 
 
 @asynccontextmanager
 async def rig(
-    tmp_path: Path, clock: FakeClock, *windows: Window, concurrency: int = 4
+    tmp_path: Path,
+    clock: FakeClock,
+    *windows: Window,
+    concurrency: int = 4,
+    shares: str | None = None,
 ) -> AsyncIterator[Rig]:
     facts: list[Fact] = []
     engine = FarEngine(tmp_path / "headgate.db", clock=clock, observe=facts.append)
-    spec = SourceSpec("s", QuotaSpec("s", windows), rules=CallRules(concurrency=concurrency))
-    await engine.run(configure, [spec], [])
+    shared = (shares,) if shares else ()
+    spec = SourceSpec("s", QuotaSpec("s", windows), shared, CallRules(concurrency=concurrency))
+    await engine.run(configure, [spec], [QuotaSpec(name, windows) for name in shared])
     source = HeldSource()
     typed: Source = source
     lane = Lane(spec, typed, Tools(engine, clock, "me", facts.append, lambda: 0.0, lambda _: None))
@@ -235,7 +246,7 @@ async def test_who_is_granted_too_late_again_and_again_asks_for_one_and_less_and
     tmp_path: Path, clock: FakeClock
 ) -> None:
     async with rig(tmp_path, clock) as bench:
-        bench.engine.trip, bench.engine.claim_lasts = 100_000, 2 * SECOND
+        bench.engine.trip, bench.engine.claim_lasts = 40_000, 2 * SECOND
         await bench.service.submit(list(range(60)))
         for aside_us in (0, 0, 5 * SECOND, 10 * SECOND, 20 * SECOND, 40 * SECOND):
             clock.advance(aside_us - 1 if aside_us else 0)
@@ -254,6 +265,42 @@ async def test_who_is_granted_too_late_again_and_again_asks_for_one_and_less_and
         clock.advance(60 * SECOND)
         await settled(bench)
         assert len(bench.source.asked) == 4, "it is in time again"
+
+
+@pytest.mark.parametrize(
+    ("trip_us", "most"), [(20_000, 19), (40_000, 6), (80_000, 1), (300_000, 1)]
+)
+async def test_who_is_far_claims_no_more_than_it_can_still_call(
+    tmp_path: Path, clock: FakeClock, trip_us: int, most: int
+) -> None:
+    async with rig(tmp_path, clock, concurrency=100) as bench:
+        bench.engine.trip = bench.engine.grant_lasts = trip_us
+        bench.engine.claim_lasts = 6 * trip_us
+        await bench.service.submit(list(range(300)))
+        clock.advance(2 * SECOND)
+        await settled(bench)
+
+        claims = [fact for fact in bench.facts if isinstance(fact, BatchClaimed)]
+        assert bench.engine.claimed
+        assert max(bench.engine.claimed) == most
+        late = trip_us > 100_000
+        assert bool(bench.source.asked) != late
+        assert late or len(bench.source.asked) == len(claims), "every grant was called"
+
+
+async def test_who_is_far_asks_at_once_where_a_quota_is_shared(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Only who was refused by a claim has a ticket."""
+    async with rig(tmp_path, clock, Window(1, SECOND), shares="both") as bench:
+        bench.source.answer.set()
+        bench.engine.trip = 100_000
+        await bench.service.submit(list(range(9)))
+        await bench.asked(1)
+        clock.advance(SECOND + 300_000)
+        await settled(bench)
+
+        assert len(bench.source.asked) == 2
 
 
 async def test_who_is_near_and_stood_still_goes_on_at_once(

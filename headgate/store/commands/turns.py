@@ -43,6 +43,7 @@ async def refused(
     if wait.for_us is None:
         wait = replace(wait, for_us=await _until_older_lapse(tx, source, now))
     due_at = now + (UNKNOWN_DUE_US if wait.for_us is None else wait.for_us)
+    due_at += tx.margin_us(0)  # who is far from the store asks again as much later
     await tx.later(SQL.take, source, cost, due_at, LAPSE_US, now)
     return wait
 

@@ -133,7 +133,7 @@ class PostgresEngine:
             await self._migrate()
 
         async def once() -> T:
-            async with self._transaction(Door.API, SNAPSHOT) as connection:
+            async with self._transaction(door_of(query), SNAPSHOT) as connection:
                 tx = PostgresTransaction(connection, self._time, self._failpoint)
                 try:
                     return await only_waiting_for(tx, begin(tx))

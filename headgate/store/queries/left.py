@@ -11,9 +11,10 @@ from headgate.store.commands.claim import refusal
 from headgate.store.commands.entries import charges_asked, in_flight_asked, usages_from
 from headgate.store.commands.heads import Line
 from headgate.store.commands.ledger import see_source
-from headgate.store.engine import Transaction
+from headgate.store.engine import Door, Transaction, through
 
 
+@through(Door.DISPATCH)
 async def left(tx: Transaction, source: str, *, for_us: int) -> Wait | None:
     """None if it is worth a claim: a call might have been granted for so long already; else how long to wait.
 

@@ -20,14 +20,16 @@ from headgate.core.facts import Fact
 from headgate.core.quota import Window
 from headgate.service import Service
 from headgate.store.commands.claim import claim
-from headgate.store.engine import Transaction
+from headgate.store.engine import Door, Transaction
 from headgate.store.migrations import numbered
 from headgate.store.postgres import hints
 from headgate.store.postgres.engine import PostgresEngine
+from headgate.store.postgres.pools import CONNECTIONS
 from headgate.store.postgres.schema import MIGRATIONS
 from headgate.store.postgres.time import DatabaseTime
 from headgate.store.postgres.transaction import PostgresTransaction
 from headgate.store.postgres.url import parse_postgres_url
+from headgate.store.queries.left import left
 from tests.contract.store.bench import Bench, change, select, source
 from tests.contract.store.conftest import FakeTime, OpenEngine
 from tests.contract.store.test_engine import Outside, write, written
@@ -350,6 +352,22 @@ async def test_a_source_is_held_for_few_round_trips(
     claimed = await bench.claim()
     assert await trips_of(bench.engine.run(claim, "catalog", worker="w")) <= 8
     assert await trips_of(bench.settle(claimed)) <= 5
+
+
+async def test_a_look_from_afar_does_not_wait_behind_the_api(
+    postgres_database: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONNECTIONS, Door.API, 1)
+    engine = PostgresEngine(
+        parse_postgres_url(postgres_database), clock=clock, time=FakeTime(clock)
+    )
+    await engine.open()
+    slow = asyncio.create_task(engine.read(select, "select cast(pg_sleep(3) as text)"))
+    await asyncio.sleep(0.2)
+    await asyncio.wait_for(engine.read(left, "catalog", for_us=0), 2)
+    assert not slow.done()
+    await slow
+    await engine.close()
 
 
 class Slow(FakeClock):
