@@ -58,7 +58,7 @@ def killed_again_and_again(
 
 
 def wait_for_calls(source: RunningServer, count: int) -> None:
-    """With one call at a time the second says that the first was settled: what is lost 20 times in a row ends as failed."""
+    """With one call at a time the second says that the first was settled: lost 20 times in a row it would fail."""
     before = len(arrivals(source))
     eventually(lambda: len(arrivals(source)) >= before + count, f"{count} more calls")
 
