@@ -98,10 +98,11 @@ async def claim(
         await move(tx, due)
         if len(due) == MOVED_AT_ONCE:
             return Wait(for_us=0)  # more may be due: nobody is passed over
-    head = await line.first(begun, waiting) if not due else await line.again(waiting)
+        begun = await line.begun()
+    head = await line.first(begun, waiting)
     busy = int(in_flight[0][0])
     if head is None and _may_probe(locked, busy) and await bring_back(tx, source):
-        head = await line.again(waiting)
+        head = await line.first(await line.begun(), waiting)
     if head is None:
         return await _nothing_eligible(tx, locked)
     usages = usages_from(locked, charges)

@@ -54,22 +54,18 @@ class Entry:
 
 def charges_asked(locked: LockedSource) -> list[Asked]:
     """What tells the usages of a locked source: `usages_from` reads the answers."""
-    own = [each for quota in locked.quotas for each in _asked(quota, locked.now)]
-    return own + [turns.tickets_asked(quota) for quota in _shared(locked)]
+    asked: list[Asked] = []
+    for quota in locked.quotas:
+        asked += _asked(quota, locked.now)
+        if _has_tickets(locked, quota):
+            asked.append(turns.tickets_asked(quota))
+    return asked
 
 
 def usages_from(locked: LockedSource, answers: Iterable[list[Row]]) -> list[list[Usage]]:
     """What each window of each quota is charged with, and what room it leaves for older tickets."""
     told = iter(answers)
-    usages = [_told(quota, told) for quota in locked.quotas]
-    leave = {
-        quota.name: turns.room_to_leave(next(told), source=locked.name, now=locked.now)
-        for quota in _shared(locked)
-    }
-    return [
-        [replace(usage, out=usage.out + leave.get(quota.name, 0)) for usage in of_quota]
-        for quota, of_quota in zip(locked.quotas, usages, strict=True)
-    ]
+    return [_leaving_room(locked, quota, told) for quota in locked.quotas]
 
 
 async def usages_of(tx: Transaction, quota: Quota, now: int) -> list[Usage]:
@@ -77,9 +73,17 @@ async def usages_of(tx: Transaction, quota: Quota, now: int) -> list[Usage]:
     return _told(quota, iter(await tx.reads(*_asked(quota, now))))
 
 
-def _shared(locked: LockedSource) -> list[Quota]:
+def _leaving_room(locked: LockedSource, quota: Quota, answers: Iterator[list[Row]]) -> list[Usage]:
+    usages = _told(quota, answers)
+    if not _has_tickets(locked, quota):
+        return usages
+    room = turns.room_to_leave(next(answers), source=locked.name, now=locked.now)
+    return [replace(usage, out=usage.out + room) for usage in usages]
+
+
+def _has_tickets(locked: LockedSource, quota: Quota) -> bool:
     """Room is left in quotas that others name, too; there is none to leave in one's own."""
-    return [quota for quota in locked.quotas if quota.windows and quota.name != locked.name]
+    return bool(quota.windows) and quota.name != locked.name
 
 
 def _asked(quota: Quota, now: int) -> list[Asked]:
@@ -99,9 +103,7 @@ def _told(quota: Quota, answers: Iterator[list[Row]]) -> list[Usage]:
         return []
     out, held = int(next(answers)[0][0]), next(answers)
     return [
-        Usage(out, [(until, cost) for until, cost in next(answers)])
-        if window.bucket_us
-        else Usage(out, _occupying(window, held))
+        Usage(out, next(answers)) if window.bucket_us else Usage(out, _occupying(window, held))
         for window in quota.windows
     ]
 

@@ -53,8 +53,7 @@ async def bring_back(tx: Transaction, source: str) -> bool:
     Of what was set aside that is the batch whose call failed the longest ago, so that all have their turn.
     """
     first = await tx.all(SQL.due, source, FOREVER, 1)
-    if first:
-        await tx.many(SQL.make_ready, first)
+    await move(tx, first)
     return bool(first)
 
 
@@ -87,20 +86,15 @@ class Line:
             (SQL.first_waiting, self._source),
         )
 
-    def due_asked(self) -> Asked:
-        """When the next batch becomes eligible: one row, null if none waits."""
-        return (SQL.next_due, self._source)
-
     async def first(self, begun: Sequence[Row], waiting: Sequence[Row]) -> Head | None:
         """The batch that is next; None if nothing is eligible."""
         self._begun = begun[0] if begun else None
         self._waiting = waiting[0] if waiting else None
         return await self._head()
 
-    async def again(self, waiting: Sequence[Row]) -> Head | None:
-        """The same, after begun batches have become eligible."""
-        begun = await self._tx.all(SQL.first_begun, self._source)
-        return await self.first(begun, waiting)
+    async def begun(self) -> list[Row]:
+        """What `first` takes, read anew: begun batches have become eligible."""
+        return await self._tx.all(SQL.first_begun, self._source)
 
     async def after(self, taken: Head) -> Head | None:
         """The batch that is next once its first was taken."""

@@ -28,7 +28,7 @@ from headgate.core.facts import ClockStepped, TimeUnwatched
 from headgate.core.model import CallRules
 from headgate.core.quota import Pacing, Quota, Window, stretched
 from headgate.store.commands import buckets
-from headgate.store.engine import RunAgain, Transaction
+from headgate.store.engine import Row, RunAgain, Transaction
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -66,22 +66,11 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
     rows = await tx.lock(SQL.lock, source)
     if not rows:
         raise NotFound(f"the source {source!r} is not configured")
-    rules, failures, closed_until, *clock = rows[0][8:]
     reading = await tx.reading()
-    last_at, last_wall = max(row[6:8] for row in rows)
+    clock = rows[0][11:]
     offset = await _offset(tx, reading, clock)  # first: windows are taken longer for this look, too
-    return LockedSource(
-        source,
-        rules_from(rules),
-        failures,
-        closed_until,
-        [_taken_longer(tx, quota_from(*row[:6])) for row in rows],
-        last_at,
-        last_wall,
-        ledger_time(offset, reading, last_at),
-        reading.wall_us,
-        reading.asked_us,
-    )
+    quotas = [_taken_longer(tx, quota_from(*row[:6])) for row in rows]
+    return _at(source, rows, quotas, reading, offset)
 
 
 async def see_source(tx: Transaction, source: str) -> LockedSource | None:
@@ -89,20 +78,27 @@ async def see_source(tx: Transaction, source: str) -> LockedSource | None:
     rows = await tx.all(SQL.see, source)
     if not rows:
         return None
-    rules, failures, closed_until, *clock = rows[0][8:]
-    reading = await tx.reading()
-    if reading.epoch not in {None, clock[0]}:
+    clock = rows[0][11:]
+    reading, offset = await tx.reading(), Offset(*clock)
+    if reading.epoch not in {None, offset.epoch}:
         return None
+    return _at(source, rows, [quota_from(*row[:6]) for row in rows], reading, offset)
+
+
+def _at(
+    source: str, rows: Sequence[Row], quotas: list[Quota], reading: Reading, offset: Offset
+) -> LockedSource:
+    rules, failures, closed_until = rows[0][8:11]
     last_at, last_wall = max(row[6:8] for row in rows)
     return LockedSource(
         source,
         rules_from(rules),
         failures,
         closed_until,
-        [quota_from(*row[:6]) for row in rows],
+        quotas,
         last_at,
         last_wall,
-        ledger_time(Offset(*clock), reading, last_at),
+        ledger_time(offset, reading, last_at),
         reading.wall_us,
         reading.asked_us,
     )

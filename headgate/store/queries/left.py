@@ -9,7 +9,7 @@ from __future__ import annotations
 from headgate.core.quota import Hold, Wait
 from headgate.store.commands.claim import refusal
 from headgate.store.commands.entries import charges_asked, in_flight_asked, usages_from
-from headgate.store.commands.heads import Line
+from headgate.store.commands.heads import Line, next_due
 from headgate.store.commands.ledger import see_source
 from headgate.store.engine import Door, Transaction, through
 
@@ -25,13 +25,13 @@ async def left(tx: Transaction, source: str, *, for_us: int) -> Wait | None:
         return None
     seen.now = at = seen.now - for_us  # what occupied a window then has to be read
     line = Line(tx, source, most=seen.rules.batch_size)
-    due, begun, waiting, in_flight, next_due, *charges = await tx.reads(
-        *line.asked(at), in_flight_asked(source), line.due_asked(), *charges_asked(seen)
+    due, begun, waiting, in_flight, *charges = await tx.reads(
+        *line.asked(at), in_flight_asked(source), *charges_asked(seen)
     )
     if due:
         return None
     if not begun and not waiting:
-        until = next_due[0][0]
+        until = await next_due(tx, source)
         return Wait(None if until is None else max(0, until - at))
     usages = usages_from(seen, charges)
     refused = refusal(seen, usages, busy=in_flight[0][0], ids=1, at=at)  # rather once in vain
