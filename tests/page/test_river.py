@@ -85,6 +85,7 @@ def test_what_waits_at_a_closed_source_is_seen_beside_how_many_more(
         gate.submit(list(range(1, 1_000)))
         page = look.open(gate)
         expect(page.locator("#notice")).to_be_visible()
+        expect(page.locator(".more.behind")).to_be_visible()
         eventually(
             lambda: _beside_each_other(page.evaluate(SPANS)),  # a probe moves them for a moment
             "what waits stands in one row, within the river",

@@ -355,12 +355,10 @@ async def test_a_source_is_held_for_few_round_trips(
 
 
 async def test_a_look_from_afar_does_not_wait_behind_the_api(
-    postgres_database: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    new_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(CONNECTIONS, Door.API, 1)
-    engine = PostgresEngine(
-        parse_postgres_url(postgres_database), clock=clock, time=FakeTime(clock)
-    )
+    engine = new_engine()
     await engine.open()
     slow = asyncio.create_task(engine.read(select, "select cast(pg_sleep(3) as text)"))
     await asyncio.sleep(0.2)
