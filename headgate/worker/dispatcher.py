@@ -12,7 +12,7 @@ from typing import assert_never
 
 from headgate.core.clock import Clock
 from headgate.core.errors import Unavailable
-from headgate.core.facts import Fact, GrantsLate, LoopFailed
+from headgate.core.facts import Fact, LoopFailed
 from headgate.core.model import Claim, SourceSpec
 from headgate.core.outcome import Failed, Outcome, Unsent
 from headgate.core.quota import Hold, Wait
@@ -21,7 +21,7 @@ from headgate.sources.base import Source, TooLate
 from headgate.store.commands.claim import Claims, Idle, claim
 from headgate.store.commands.settle import report, settle
 from headgate.store.engine import Engine, Failpoint, WorkerId
-from headgate.store.queries.left import left
+from headgate.worker.afar import Afar
 from headgate.worker.wire import GrantedWire
 
 POLL_US = 5_000_000
@@ -37,19 +37,6 @@ LEAVES_US = 10_000_000
 """For so long after it was told to stop a worker tries to settle what it has: without an end it would be killed."""
 
 MOST_AT_ONCE = 64
-
-FAR_US = 20_000
-"""From so long a round trip on it is looked first, without holding anybody up, whether a claim is worth it."""
-
-CLAIM_TRIPS = 6
-"""What a claim needs from its look at the clock on, besides one for each grant."""
-
-FIRST_TRIPS = 4
-"""So many of its round trips a worker that is far away lets the others go first."""
-
-ASIDE_US = 5_000_000
-MOST_ASIDE_US = 60_000_000
-"""How long others are let go first after a second claim in a row that came too late: doubled, up to a minute."""
 
 SLOTS = frozenset({Hold.WINDOW, Hold.PACE, Hold.PAUSED})
 
@@ -76,8 +63,7 @@ class Lane:
         self._leaves_at_us: int | None = None
         self._on_duty = True
         self._waits_for_slot = False
-        self._late = 0
-        self._aside_until_us = 0
+        self._afar = Afar(spec, tools.engine, tools.clock, tools.observe)
         self._calls: dict[asyncio.Task[None], Claim] = {}
 
     @property
@@ -121,8 +107,7 @@ class Lane:
         """Dispatch if it is on duty; returns how long to sleep."""
         if not self._on_duty:
             return POLL_US
-        aside_us = self._aside_until_us - self._tools.clock.boot_us()
-        if aside_us > 0:
+        if (aside_us := self._afar.aside_us) > 0:
             return aside_us
         try:
             return await self._dispatch()
@@ -143,9 +128,9 @@ class Lane:
     async def _dispatch(self) -> int:
         """Claim once and begin what was granted; returns how long to sleep before the next claim."""
         self._waits_for_slot = False
-        if (wait := await self._others_first()) is not None:
+        if (wait := await self._afar.others_first()) is not None:
             return self._told(wait)
-        most = self._most()
+        most = self._afar.most(MOST_AT_ONCE)
         match await self._tools.engine.run(
             claim, self._spec.name, worker=self._tools.worker, most=most
         ):
@@ -158,46 +143,14 @@ class Lane:
                 self._tools.failpoint("claimed")
                 for each in claims:
                     self._begin(each, got_us)
-                self._note_lateness(claims[0], got_us)
+                self._afar.note(claims[0], got_us)
                 return 0
             case _ as never:
                 assert_never(never)
 
-    def _most(self) -> int:
-        """How many grants a claim may bring: from far away each costs a round trip, and half the slack is for them."""
-        if not self._far:
-            return MOST_AT_ONCE
-        trips = self._spec.rules.slack_us // (2 * self._tools.engine.trip_us)
-        return 1 if self._late else min(MOST_AT_ONCE, max(1, trips - CLAIM_TRIPS))
-
-    async def _others_first(self) -> Wait | None:
-        """Far from the store: what to wait for while those who are nearer see to the source by themselves.
-
-        Not where a quota is shared: only a claim takes the ticket without which others would never leave room.
-        """
-        if not self._far or self._spec.shares:
-            return None
-        for_us = FIRST_TRIPS * self._tools.engine.trip_us
-        return await self._tools.engine.read(left, self._spec.name, for_us=for_us)
-
-    @property
-    def _far(self) -> bool:
-        return self._tools.engine.trip_us >= FAR_US
-
     def _told(self, wait: Wait) -> int:
         self._waits_for_slot = wait.for_us is not None and wait.why in SLOTS
         return POLL_US if wait.for_us is None else min(wait.for_us, POLL_US)
-
-    def _note_lateness(self, first: Claim, got_us: int) -> None:
-        """Who is so far from the store that its grants are stale when they come holds up those who could use them."""
-        took_us = got_us - first.looked_us
-        if not self._far or took_us <= first.slack_us:  # near it was a stall, which is over
-            self._late = 0
-            return
-        self._late += 1
-        aside_us = min(ASIDE_US << min(self._late - 2, 6), MOST_ASIDE_US) if self._late > 1 else 0
-        self._aside_until_us = got_us + aside_us
-        self._tools.observe(GrantsLate(self._spec.name, took_us, aside_us))
 
     def _begin(self, claimed: Claim, got_us: int) -> None:
         wire = GrantedWire(
