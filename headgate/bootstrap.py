@@ -11,13 +11,11 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from fastapi import FastAPI
 from starlette.applications import Starlette
 
 from headgate import __version__
-from headgate.api.app import create_app
 from headgate.api.backend import Access, SourceCard
 from headgate.api.worker_app import create_worker_app
 from headgate.clock import HostClock
@@ -35,6 +33,9 @@ from headgate.store.sqlite.engine import SqliteEngine
 from headgate.telemetry import Telemetry, configure_logging
 from headgate.worker.dispatcher import Tools
 from headgate.worker.runner import Worker
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "testserver")
 
@@ -205,6 +206,9 @@ def make_app(
     flags: Mapping[str, object] | None = None, *, bound_host: str | None = None
 ) -> FastAPI:
     """The application of this process's environment; nothing is read or opened before it is used."""
+    # here, so that whoever serves no API starts without FastAPI
+    from headgate.api.app import create_app
+
     return create_app(lambda: open_gate(os.environ, flags or {}, bound_host=bound_host))
 
 

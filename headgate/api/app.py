@@ -16,8 +16,9 @@ from headgate.api.backend import OpenBackend
 from headgate.api.docs import describe
 from headgate.api.front import Front
 from headgate.api.opening import Opening
-from headgate.api.problems import on_error, on_http_error, on_invalid
+from headgate.api.problems import on_error
 from headgate.api.queries import only_known
+from headgate.api.refusals import on_http_error, on_invalid
 from headgate.api.short_way import ShortWay
 from headgate.core.errors import HeadgateError
 
