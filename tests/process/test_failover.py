@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -34,17 +35,20 @@ class Standby(PostgresServer):
         self._primary = primary
 
     def make(self, *options: str) -> None:
+        """Copy the primary's files, which must not run yet: no version's tools are needed for that."""
+        assert not options
         self.folder.mkdir(parents=True)
         give_away(self.folder)
-        where = ["-h", "127.0.0.1", "-p", str(self._primary.port), "-U", "postgres"]
-        self._run(
-            "pg_basebackup", *where, "-D", self._data, "-R", "-c", "fast", "--no-sync", *options
-        )
+        copied = Path(self._data)
+        subprocess.run(["cp", "-rp", self._primary.folder / "data", copied], check=True)
+        where = f"host=127.0.0.1 port={self._primary.port} user=postgres"
+        with (copied / "postgresql.auto.conf").open("a") as conf:
+            conf.write(f"primary_conninfo = '{where}'\n")
+        (copied / "standby.signal").touch()
 
     def promote(self) -> None:
-        """Take the primary's place. Its settings came along, and there is nobody to be waited for any more."""
+        """Take the primary's place; there is nobody to be waited for any more."""
         self._run("pg_ctl", "promote", "-D", self._data, "-w", "-t", "20")
-        run_sql(self.url, "alter system reset synchronous_standby_names", "select pg_reload_conf()")
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,11 @@ class Pair:
 def pair() -> Iterator[Pair]:
     with open_folder("headgate-pair-") as folder:
         primary = PostgresServer(folder / "primary", fsync="on", synchronous_commit="on")
-        primary.make()
-        primary.start()
         standby = Standby(folder / "standby", primary)
+        primary.make()
+        standby.make()
         try:
-            standby.make()
+            primary.start()
             standby.start()
             run_sql(
                 primary.url,
