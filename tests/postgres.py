@@ -51,6 +51,11 @@ def _program(name: str) -> str:
     return str(_of_the_wheel() / name)
 
 
+def has_tls() -> bool:
+    """Whether the server was built with TLS, told from what it is linked with: not every version has pg_config."""
+    return b"SSL_CTX_new" in Path(_program("postgres")).read_bytes()
+
+
 FAST = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 """Where a test does not look at what survives a power cut."""
 

@@ -84,6 +84,11 @@ def _brief(error: BaseException) -> str:
         return "this machine does not know the name of its host"
     if isinstance(error, FileNotFoundError):
         return "a file that its URL names is not there: sslrootcert, or the socket of the server"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the server's certificate is not believed ({error.verify_message}): name the host as the certificate"
+            " does, and in sslrootcert who signed it"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)
     if isinstance(error, ConnectionError) and "SSL" in str(error):

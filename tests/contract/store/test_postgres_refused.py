@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,7 @@ import pytest
 
 from headgate.core.errors import HeadgateError, SourceMisconfigured, Unavailable
 from headgate.store.postgres.engine import PostgresEngine
+from headgate.store.postgres.errors import for_caller
 from headgate.store.postgres.url import parse_postgres_url
 from tests.contract.store.conftest import FakeTime
 from tests.fakes import FakeClock
@@ -111,6 +113,17 @@ async def test_a_certificate_that_is_not_there(
     url = f"{database}?sslmode=verify-full&sslrootcert=/no/such/file"
 
     assert "a file that its URL names is not there" in await refused(url, Unavailable)
+
+
+def test_a_certificate_that_is_not_believed() -> None:
+    """From a server that speaks TLS: tests/process/test_tls.py."""
+    error = ssl.SSLCertVerificationError(1, "verify failed: 1:2:3")
+    error.verify_message = "IP address mismatch"
+
+    told = for_caller(error)
+
+    assert isinstance(told, SourceMisconfigured)
+    assert "certificate is not believed (IP address mismatch)" in told.message
 
 
 async def test_a_database_that_there_is_not(database: str) -> None:
