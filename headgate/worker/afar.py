@@ -23,9 +23,13 @@ CLAIM_TRIPS = 6
 FIRST_TRIPS = 4
 """So many of its round trips a worker that is far away lets the others go first."""
 
-ASIDE_US = 5_000_000
+ASIDE_US = 1_000_000
 MOST_ASIDE_US = 60_000_000
-"""How long others are let go first after a second claim in a row that came too late: doubled, up to a minute."""
+"""How long others are let go first after a claim that came too late: doubled while they do, up to a minute.
+
+At once after the first: the source was held for as long as that claim and giving its grants back took, so slots look
+left that those who are nearer only waited for.
+"""
 
 
 class Afar:
@@ -70,7 +74,7 @@ class Afar:
             self._late = 0
             return
         self._late += 1
-        aside_us = min(ASIDE_US << min(self._late - 2, 6), MOST_ASIDE_US) if self._late > 1 else 0
+        aside_us = min(ASIDE_US << min(self._late - 1, 6), MOST_ASIDE_US)
         self._aside_until_us = got_us + aside_us
         self._observe(GrantsLate(self._spec.name, took_us, aside_us))
 

@@ -245,8 +245,8 @@ async def test_who_is_granted_too_late_again_and_again_asks_for_one_and_less_and
     async with rig(tmp_path, clock) as bench:
         bench.engine.trip, bench.engine.claim_lasts = 40_000, 2 * SECOND
         await bench.service.submit(list(range(60)))
-        for aside_us in (0, 0, 5 * SECOND, 10 * SECOND, 20 * SECOND, 40 * SECOND):
-            clock.advance(aside_us - 1 if aside_us else 0)
+        for aside_s in (0, 1, 2, 4, 8, 16, 32):
+            clock.advance(aside_s * SECOND - 1 if aside_s else 0)
             await settled(bench)
             clock.advance(1)
             await settled(bench)
@@ -254,9 +254,9 @@ async def test_who_is_granted_too_late_again_and_again_asks_for_one_and_less_and
         assert bench.source.asked == []
         late = [fact for fact in bench.facts if isinstance(fact, GrantsLate)]
         asides = [fact.aside_us // SECOND for fact in late]
-        assert asides == [0, 5, 10, 20, 40, 60]
+        assert asides == [1, 2, 4, 8, 16, 32, 60]
         returned = [fact for fact in bench.facts if isinstance(fact, BatchReturned)]
-        assert len(returned) == 4 + 5, "four at once, then one by one"
+        assert len(returned) == 4 + 6, "four at once, then one by one"
 
         bench.engine.claim_lasts = 0
         clock.advance(60 * SECOND)
