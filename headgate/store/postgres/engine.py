@@ -57,6 +57,10 @@ of one does not keep its locks."""
 
 SNAPSHOT = "begin isolation level repeatable read read only; set local statement_timeout = '10s'"
 
+BEGINS_S = 3.0
+"""How soon a connection answers the first word of a transaction, or is taken for dead: nothing is asked of the server
+by then, and all who wait behind it wait as long."""
+
 BEAT_S = 1.0
 NEWCOMER_BEAT_S = 0.25
 """How often a process touches the clock, and how often it looks before it is trusted."""
@@ -223,10 +227,13 @@ class PostgresEngine:
     async def _transaction(self, door: Door, begin: str) -> AsyncIterator[asyncpg.Connection]:
         async with self._pools.connection(door) as connection:
             try:
-                await connection.execute(begin)
+                await connection.execute(begin, timeout=BEGINS_S)
                 yield connection
+            except TimeoutError:
+                connection.terminate()  # it would be silent to a rollback, too, and to the pool
+                raise
             finally:
-                if connection.is_in_transaction():
+                if not connection.is_closed() and connection.is_in_transaction():
                     await _roll_back(connection)
 
     def _tell(self, tx: PostgresTransaction) -> None:
