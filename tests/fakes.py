@@ -16,10 +16,13 @@ class FakeClock:
     reference_us: int = 1_000 * SECOND
     epoch: str = "boot-1"
     wall_us: int = 1_700_000_000 * SECOND
+    look_us: int = 0
+    """How long a look at it takes, as if it were far away."""
 
     def read(self) -> Reading:
         now_us = self.reference_us
-        return Reading(now_us, self.epoch, self.wall_us, asked_us=now_us, came_us=now_us)
+        came_us = now_us + self.look_us
+        return Reading(now_us, self.epoch, self.wall_us, asked_us=now_us, came_us=came_us)
 
     def boot_us(self) -> int:
         return self.reference_us

@@ -130,7 +130,7 @@ class StoreBack:
 
 @dataclass(frozen=True, slots=True)
 class GrantsLate:
-    """The store took so long to grant that no call may be made of it; after some in a row others are let go first."""
+    """A claim takes so long from here that no call may be made of what it grants; others are let go first."""
 
     source: str
     took_us: int

@@ -11,14 +11,12 @@ from headgate.core.clock import Clock
 from headgate.core.facts import Fact, GrantsLate
 from headgate.core.model import Claim, SourceSpec
 from headgate.core.quota import Wait
+from headgate.store.commands.claim import GRANT_TRIPS
 from headgate.store.engine import Engine
 from headgate.store.queries.left import left
 
 FAR_US = 20_000
 """From so long a round trip on it is looked first, without holding anybody up, whether a claim is worth it."""
-
-CLAIM_TRIPS = 6
-"""What a claim needs from its look at the clock on, besides one for each grant."""
 
 FIRST_TRIPS = 4
 """So many of its round trips a worker that is far away lets the others go first."""
@@ -65,7 +63,7 @@ class Afar:
         if not self._far:
             return near
         trips = self._spec.rules.slack_us // (2 * self._engine.trip_us)
-        return 1 if self._late else min(near, max(1, trips - CLAIM_TRIPS))
+        return 1 if self._late else min(near, max(1, trips - GRANT_TRIPS))
 
     def note(self, first: Claim, got_us: int) -> None:
         """Whose grants are stale when they come, at `got_us`, holds up those who could use them, and stands aside."""
@@ -73,9 +71,13 @@ class Afar:
         if not self._far or took_us <= first.slack_us:  # near it was a stall, which is over
             self._late = 0
             return
+        self.stand_aside(took_us)
+
+    def stand_aside(self, took_us: int) -> None:
+        """Let others go first, for longer each time: a claim takes so long from here that nothing comes of it."""
+        aside_us = min(ASIDE_US << min(self._late, 6), MOST_ASIDE_US)
         self._late += 1
-        aside_us = min(ASIDE_US << min(self._late - 1, 6), MOST_ASIDE_US)
-        self._aside_until_us = got_us + aside_us
+        self._aside_until_us = self._clock.boot_us() + aside_us
         self._observe(GrantsLate(self._spec.name, took_us, aside_us))
 
     @property

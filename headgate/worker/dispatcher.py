@@ -18,7 +18,7 @@ from headgate.core.outcome import Failed, Outcome, Unsent
 from headgate.core.quota import Hold, Wait
 from headgate.core.retry import next_step
 from headgate.sources.base import Source, TooLate
-from headgate.store.commands.claim import Claims, Idle, claim
+from headgate.store.commands.claim import GRANT_TRIPS, Claims, Idle, TooFar, claim
 from headgate.store.commands.settle import report, settle
 from headgate.store.engine import Engine, Failpoint, WorkerId
 from headgate.worker.afar import Afar
@@ -144,6 +144,9 @@ class Lane:
                 for each in claims:
                     self._begin(each, got_us)
                 self._afar.note(claims[0], got_us)
+                return 0
+            case TooFar(trip_us):
+                self._afar.stand_aside(GRANT_TRIPS * trip_us)
                 return 0
             case _ as never:
                 assert_never(never)

@@ -264,6 +264,26 @@ async def test_who_is_granted_too_late_again_and_again_asks_for_one_and_less_and
         assert len(bench.source.asked) == 4, "it is in time again"
 
 
+async def test_who_sees_in_the_middle_that_it_is_too_far_takes_nothing_and_stands_aside(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with rig(tmp_path, clock) as bench:
+        clock.look_us = SECOND // 6 + 1
+        await bench.service.submit([1, 2, 3])
+        for aside_s in (0, 1, 2):
+            clock.advance(aside_s * SECOND)
+            await settled(bench)
+
+        assert bench.engine.claimed == []
+        late = [fact for fact in bench.facts if isinstance(fact, GrantsLate)]
+        assert [fact.aside_us for fact in late] == [SECOND, 2 * SECOND, 4 * SECOND]
+
+        clock.look_us = 0
+        clock.advance(4 * SECOND)
+        await settled(bench)
+        assert bench.source.asked == [[1, 2, 3]]
+
+
 @pytest.mark.parametrize(
     ("trip_us", "most"), [(20_000, 19), (40_000, 6), (80_000, 1), (300_000, 1)]
 )

@@ -51,6 +51,9 @@ AHEAD_US = 50_000
 FAST_SLOT_US = 10_000
 """A hundred calls a second."""
 
+GRANT_TRIPS = 6
+"""What a claim needs from its look at the clock on, besides one round trip for each grant."""
+
 REPORT_US = 250_000
 """How soon a call that is not answered reports that it was written, where that tells its u."""
 
@@ -65,6 +68,13 @@ class Claims:
 @dataclass(frozen=True, slots=True)
 class Idle:
     """Nothing is queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooFar:
+    """A grant would be stale when it came: the store is so far away, as the look at the clock has just shown."""
+
+    trip_us: int
 
 
 @dataclass(slots=True)
@@ -83,13 +93,15 @@ class _Round:
 @through(Door.DISPATCH)
 async def claim(
     tx: Transaction, source: str, *, worker: WorkerId, most: int = 1
-) -> Claims | Wait | Idle:
+) -> Claims | Wait | Idle | TooFar:
     """Take up to `most` next batches with their grants, or say how long to wait.
 
     No grant is spent and no batch begun unless granted; housekeeping may be written. Raises NotFound for a source
     that was never configured.
     """
     locked = await lock_source(tx, source)
+    if locked.trip_us * GRANT_TRIPS > locked.rules.slack_us:
+        return TooFar(locked.trip_us)  # going on would hold the source for what nobody can use
     line = Line(tx, source, most=locked.rules.batch_size)
     due, begun, waiting, in_flight, *charges = await tx.reads(
         *line.asked(locked.now), in_flight_asked(source), *charges_asked(locked)

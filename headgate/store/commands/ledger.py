@@ -58,6 +58,8 @@ class LockedSource:
     wall: int
     looked_us: int
     """This process's boot-time clock before it looked at the ledger's: `now` is not earlier than that."""
+    trip_us: int
+    """How long that look took: a round trip to the store."""
 
 
 async def lock_source(tx: Transaction, source: str) -> LockedSource:
@@ -101,6 +103,7 @@ def _at(
         ledger_time(offset, reading, last_at),
         reading.wall_us,
         reading.asked_us,
+        reading.came_us - reading.asked_us,
     )
 
 

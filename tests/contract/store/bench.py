@@ -15,7 +15,7 @@ from headgate.core.quota import Pacing, Wait, Window
 from headgate.core.retry import RetryPolicy, next_step
 from headgate.service import Service
 from headgate.store.commands.cancel import cancel
-from headgate.store.commands.claim import Claims, Idle, claim
+from headgate.store.commands.claim import Claims, Idle, TooFar, claim
 from headgate.store.commands.configure import configure
 from headgate.store.commands.renew import renew
 from headgate.store.commands.rescue import rescue
@@ -167,6 +167,7 @@ class Bench:
         name = name or next(iter(self.sources))
         seen = await self.engine.read(left, name, for_us=0)
         got = await self.engine.run(claim, name, worker=self.worker, most=most)
+        assert not isinstance(got, TooFar), "the clock is here"
         if isinstance(got, Claims) and not got.claims[0].not_before_us:
             assert seen is None, "who is far would have passed over what is granted"
         return got

@@ -11,8 +11,8 @@ from headgate.core.errors import NotFound
 from headgate.core.facts import BatchClaimed
 from headgate.core.model import Counts, Priority
 from headgate.core.outcome import Failed, Rejected
-from headgate.core.quota import Hold, Wait
-from headgate.store.commands.claim import Idle
+from headgate.core.quota import Hold, Wait, Window
+from headgate.store.commands.claim import Idle, TooFar, claim
 from headgate.store.commands.heads import MOVED_AT_ONCE
 from headgate.store.commands.settle import Lost
 from headgate.store.engine import Transaction
@@ -428,6 +428,19 @@ async def test_a_claimed_batch_is_not_claimed_again(bench: Bench, other: Bench) 
     await bench.claim()
 
     assert isinstance(await other.try_claim(), Idle)
+
+
+async def test_who_is_too_far_to_use_a_grant_spends_none(bench: Bench) -> None:
+    """Six round trips from the look at the clock on are more than the slack."""
+    await bench.configure(source(windows=[Window(1, 60 * SECOND)], slack_us=600 * MS))
+    await bench.submit(1)
+
+    bench.clock.look_us = 100 * MS + 1
+    asked = await bench.engine.run(claim, "catalog", worker=bench.worker)
+    assert asked == TooFar(100 * MS + 1)
+
+    bench.clock.look_us = 100 * MS
+    assert (await bench.claim()).attempt == 1
 
 
 # -- what a claim says ---------------------------------------------------------------------------------------
