@@ -231,6 +231,7 @@ class PostgresEngine:
                 yield connection
             except TimeoutError:
                 connection.terminate()  # it would be silent to a rollback, too, and to the pool
+                await self._pools.distrust()
                 raise
             finally:
                 if not connection.is_closed() and connection.is_in_transaction():

@@ -70,6 +70,12 @@ class Pools:
         finally:
             await connection.close()
 
+    async def distrust(self) -> None:
+        """Open new connections from now on: one went silent, and whatever became of it became of the others."""
+        if self.at_home:
+            for pool in self._pools.values():
+                await pool.expire_connections()
+
     async def connect(self) -> asyncpg.Connection:
         """A connection of its own, outside the pools."""
         return await asyncpg.connect(self._url, **self._more)
