@@ -43,17 +43,18 @@ class Slow:
 
     def __init__(self, tx: Transaction, before: str, seconds: float) -> None:
         self._tx, self._before, self._seconds = tx, before, seconds
+        self.stood = False
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._tx, name)
-        if name not in {"one", "all", "do", "many", "each", "lock"}:
+        if name not in {"one", "all", "do", "many", "each", "lock", "later"}:
             return method
 
-        async def call(statement: Any, *values: Any) -> Any:
-            if statement.name == self._before:
-                self._before = ""
+        async def call(statement: Any, *values: Any, **more: Any) -> Any:
+            if statement.name == self._before and not self.stood:
+                self.stood = True
                 await select(self._tx, f"select pg_sleep({self._seconds})")
-            return await method(statement, *values)
+            return await method(statement, *values, **more)
 
         return call
 
@@ -61,7 +62,10 @@ class Slow:
 def slow(command: Callable[..., Any], *, before: str, seconds: float = 0.6) -> Callable[..., Any]:
     @functools.wraps(command)
     async def run(tx: Transaction, *args: Any, **kwargs: Any) -> Any:
-        return await command(Slow(tx, before, seconds), *args, **kwargs)
+        standing = Slow(tx, before, seconds)
+        result = await command(standing, *args, **kwargs)
+        assert standing.stood, f"nothing came to {before}"
+        return result
 
     return run
 
