@@ -18,11 +18,6 @@ SQL = beside(__file__)
 async def renew(tx: Transaction, claims: Sequence[Claim], *, worker: WorkerId) -> list[Claim]:
     """Renew every lease of these claims; returns those that were lost."""
     now = await ledger_now(tx)
-    lost = []
-    for claim in claims:
-        renewed = await tx.do(
-            SQL.renew, claim.seq, claim.number, claim.fence, now + claim.lease_us, worker
-        )
-        if not renewed:
-            lost.append(claim)
-    return lost
+    leases = [(each.seq, each.number, each.fence, now + each.lease_us, worker) for each in claims]
+    kept = set(await tx.each(SQL.renew, leases))
+    return [each for each in claims if (each.seq, each.number, each.fence) not in kept]

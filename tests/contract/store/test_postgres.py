@@ -352,6 +352,8 @@ async def test_a_source_is_held_for_few_round_trips(
     claimed = await bench.claim()
     assert await trips_of(bench.engine.run(claim, "catalog", worker="w")) <= 8
     assert await trips_of(bench.settle(claimed)) <= 5
+    held = await bench.claims(most=4)
+    assert await trips_of(bench.renew(*held)) <= 3
 
 
 async def test_a_look_from_afar_does_not_wait_behind_the_api(
