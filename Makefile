@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .make
+# where an environment forbids compiled files, each of some hundred processes would compile everything once more
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup run demo test check format lint types imports tests test-long mutants bench lock clean
 
