@@ -11,7 +11,7 @@ from headgate.core.clock import Clock
 from headgate.core.facts import Fact, GrantsLate
 from headgate.core.model import Claim, SourceSpec
 from headgate.core.quota import Wait
-from headgate.store.commands.claim import GRANT_TRIPS
+from headgate.store.commands.claim import CLAIM_TRIPS
 from headgate.store.engine import Engine
 from headgate.store.queries.left import left
 
@@ -43,9 +43,10 @@ class Afar:
         self._late = 0
         self._aside_until_us = 0
 
-    @property
-    def aside_us(self) -> int:
-        """How much longer others are let go first; nothing is to be asked before that."""
+    def still_aside_us(self) -> int:
+        """How much longer others are let go first; nothing is to be asked before that. Who has come near goes on."""
+        if not self._far:
+            self._late = self._aside_until_us = 0
         return max(0, self._aside_until_us - self._clock.boot_us())
 
     async def others_first(self) -> Wait | None:
@@ -63,22 +64,27 @@ class Afar:
         if not self._far:
             return near
         trips = self._spec.rules.slack_us // (2 * self._engine.trip_us)
-        return 1 if self._late else min(near, max(1, trips - GRANT_TRIPS))
+        return 1 if self._late else min(near, max(1, trips - CLAIM_TRIPS))
 
     def note(self, first: Claim, got_us: int) -> None:
         """Whose grants are stale when they come, at `got_us`, holds up those who could use them, and stands aside."""
         took_us = got_us - first.looked_us
-        if not self._far or took_us <= first.slack_us:  # near it was a stall, which is over
+        if took_us > first.slack_us:
+            self.stand_aside(took_us)
+        else:
             self._late = 0
-            return
-        self.stand_aside(took_us)
 
-    def stand_aside(self, took_us: int) -> None:
-        """Let others go first, for longer each time: a claim takes so long from here that nothing comes of it."""
+    def stand_aside(self, takes_us: int) -> None:
+        """Let others go first, for longer each time: a claim takes so long from here that nothing comes of it.
+
+        Near it was a stall, which is over.
+        """
+        if not self._far:
+            return
         aside_us = min(ASIDE_US << min(self._late, 6), MOST_ASIDE_US)
         self._late += 1
         self._aside_until_us = self._clock.boot_us() + aside_us
-        self._observe(GrantsLate(self._spec.name, took_us, aside_us))
+        self._observe(GrantsLate(self._spec.name, takes_us, aside_us))
 
     @property
     def _far(self) -> bool:

@@ -18,10 +18,10 @@ from headgate.core.outcome import Failed, Outcome, Unsent
 from headgate.core.quota import Hold, Wait
 from headgate.core.retry import next_step
 from headgate.sources.base import Source, TooLate
-from headgate.store.commands.claim import GRANT_TRIPS, Claims, Idle, TooFar, claim
+from headgate.store.commands.claim import Claims, Idle, TooFar, claim
 from headgate.store.commands.settle import report, settle
 from headgate.store.engine import Engine, Failpoint, WorkerId
-from headgate.worker.afar import Afar
+from headgate.worker.afar import ASIDE_US, Afar
 from headgate.worker.wire import GrantedWire
 
 POLL_US = 5_000_000
@@ -107,8 +107,8 @@ class Lane:
         """Dispatch if it is on duty; returns how long to sleep."""
         if not self._on_duty:
             return POLL_US
-        if (aside_us := self._afar.aside_us) > 0:
-            return aside_us
+        if (aside_us := self._afar.still_aside_us()) > 0:
+            return min(aside_us, ASIDE_US)  # it may have come nearer meanwhile
         try:
             return await self._dispatch()
         except Unavailable:
@@ -145,9 +145,9 @@ class Lane:
                     self._begin(each, got_us)
                 self._afar.note(claims[0], got_us)
                 return 0
-            case TooFar(trip_us):
-                self._afar.stand_aside(GRANT_TRIPS * trip_us)
-                return 0
+            case TooFar(takes_us):
+                self._afar.stand_aside(takes_us)
+                return CALM_US
             case _ as never:
                 assert_never(never)
 

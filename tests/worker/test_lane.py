@@ -268,7 +268,7 @@ async def test_who_sees_in_the_middle_that_it_is_too_far_takes_nothing_and_stand
     tmp_path: Path, clock: FakeClock
 ) -> None:
     async with rig(tmp_path, clock) as bench:
-        clock.look_us = SECOND // 6 + 1
+        clock.look_us = bench.engine.trip = SECOND // 7 + 1
         await bench.service.submit([1, 2, 3])
         for aside_s in (0, 1, 2):
             clock.advance(aside_s * SECOND)
@@ -282,6 +282,36 @@ async def test_who_sees_in_the_middle_that_it_is_too_far_takes_nothing_and_stand
         clock.advance(4 * SECOND)
         await settled(bench)
         assert bench.source.asked == [[1, 2, 3]]
+
+
+async def test_who_has_come_near_again_is_not_aside_any_more(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with rig(tmp_path, clock) as bench:
+        clock.look_us = bench.engine.trip = SECOND
+        await bench.service.submit([1, 2, 3])
+        for aside_s in (0, 1, 2, 4, 8, 16, 32):
+            clock.advance(aside_s * SECOND)
+            await settled(bench)
+
+        clock.look_us = bench.engine.trip = 0
+        await settled(bench)
+        assert bench.source.asked == [[1, 2, 3]]
+
+
+async def test_who_is_near_and_was_held_up_stands_aside_for_nobody(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with rig(tmp_path, clock) as bench:
+        clock.look_us = SECOND
+        await bench.service.submit([1, 2, 3])
+        await settled(bench)
+        assert bench.source.asked == []
+
+        clock.look_us = 0
+        await settled(bench)
+        assert bench.source.asked == [[1, 2, 3]]
+        assert not [fact for fact in bench.facts if isinstance(fact, GrantsLate)]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ AHEAD_US = 50_000
 FAST_SLOT_US = 10_000
 """A hundred calls a second."""
 
-GRANT_TRIPS = 6
+CLAIM_TRIPS = 6
 """What a claim needs from its look at the clock on, besides one round trip for each grant."""
 
 REPORT_US = 250_000
@@ -72,9 +72,9 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class TooFar:
-    """A grant would be stale when it came: the store is so far away, as the look at the clock has just shown."""
+    """A grant would be stale when it came: it would take so long, by what the look at the clock has just taken."""
 
-    trip_us: int
+    takes_us: int
 
 
 @dataclass(slots=True)
@@ -100,8 +100,9 @@ async def claim(
     that was never configured.
     """
     locked = await lock_source(tx, source)
-    if locked.trip_us * GRANT_TRIPS > locked.rules.slack_us:
-        return TooFar(locked.trip_us)  # going on would hold the source for what nobody can use
+    takes_us = locked.trip_us * (CLAIM_TRIPS + 1)
+    if takes_us > locked.rules.slack_us:
+        return TooFar(takes_us)  # going on would hold the source for what nobody can use
     line = Line(tx, source, most=locked.rules.batch_size)
     due, begun, waiting, in_flight, *charges = await tx.reads(
         *line.asked(locked.now), in_flight_asked(source), *charges_asked(locked)

@@ -33,7 +33,7 @@ from headgate.store.engine import (
 from headgate.store.postgres.errors import AGAIN, GONE, for_caller, may_go_by_itself
 from headgate.store.postgres.gathering import Gathering
 from headgate.store.postgres.hints import Hints
-from headgate.store.postgres.pools import Pools
+from headgate.store.postgres.pools import FIRST_WORD_S, Pools
 from headgate.store.postgres.schema import check, migrate
 from headgate.store.postgres.time import DatabaseTime
 from headgate.store.postgres.transaction import (
@@ -56,10 +56,6 @@ BEGIN = (
 of one does not keep its locks."""
 
 SNAPSHOT = "begin isolation level repeatable read read only; set local statement_timeout = '10s'"
-
-BEGINS_S = 3.0
-"""How soon a connection answers the first word of a transaction, or is taken for dead: nothing is asked of the server
-by then, and all who wait behind it wait as long."""
 
 BEAT_S = 1.0
 NEWCOMER_BEAT_S = 0.25
@@ -227,15 +223,14 @@ class PostgresEngine:
     async def _transaction(self, door: Door, begin: str) -> AsyncIterator[asyncpg.Connection]:
         async with self._pools.connection(door) as connection:
             try:
-                await connection.execute(begin, timeout=BEGINS_S)
+                await connection.execute(begin, timeout=FIRST_WORD_S)
                 yield connection
             except TimeoutError:
-                connection.terminate()  # it would be silent to a rollback, too, and to the pool
-                await self._pools.distrust()
+                raise  # it would be silent to a rollback, too
+            except BaseException:
+                await _roll_back(connection)
                 raise
-            finally:
-                if not connection.is_closed() and connection.is_in_transaction():
-                    await _roll_back(connection)
+            await _roll_back(connection)
 
     def _tell(self, tx: PostgresTransaction) -> None:
         """After the commit: what was believed of the clock, hints, facts."""
@@ -297,9 +292,10 @@ def _pause_s(error: Exception) -> float | None:
 
 
 async def _roll_back(connection: asyncpg.Connection) -> None:
-    """A connection that cannot even do that is thrown away."""
+    """End what is open. A connection that cannot even do that is thrown away."""
     try:
-        await connection.execute("rollback")
+        if connection.is_in_transaction():
+            await connection.execute("rollback", timeout=FIRST_WORD_S)
     except (*GONE, asyncpg.PostgresError):
         with contextlib.suppress(Exception):
             connection.terminate()

@@ -93,6 +93,8 @@ def _brief(error: BaseException) -> str:
         return os.strerror(error.errno)
     if isinstance(error, ConnectionError) and "SSL" in str(error):
         return "the server speaks no TLS, and the URL asks for it"
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
     if isinstance(error, OSError):
         return type(error).__name__
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]

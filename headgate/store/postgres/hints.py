@@ -14,7 +14,7 @@ import asyncpg
 
 from headgate.store.engine import Door
 from headgate.store.postgres.errors import GONE
-from headgate.store.postgres.pools import Pools
+from headgate.store.postgres.pools import FIRST_WORD_S, Pools
 
 CHANNEL = "headgate"
 
@@ -77,7 +77,8 @@ class Hints:
         payload = "\n".join([self._sender, *names])
         with contextlib.suppress(*GONE, asyncpg.PostgresError):
             async with self._pools.connection(Door.LEASES) as connection:
-                await connection.execute("select pg_notify($1, $2)", CHANNEL, payload)
+                notify = "select pg_notify($1, $2)"
+                await connection.execute(notify, CHANNEL, payload, timeout=FIRST_WORD_S)
 
     async def _listen_until_lost(self) -> None:
         lost = asyncio.Event()

@@ -17,12 +17,26 @@ CONNECTIONS = {Door.API: 8, Door.DISPATCH: 8, Door.LEASES: 1}
 ACQUIRE_S = 5.0
 """How long a command waits for a connection before it is refused as unavailable."""
 
+FIRST_WORD_S = 3.0
+"""How soon a connection answers the first word of whoever was lent it, or is taken for dead: nothing much is asked of
+the server by then, and all who wait behind it wait as long."""
+
 CONNECT_S = 5.0
 ANSWER_S = 15.0
 """Longer than any statement may take by the server's own clock: a connection that is silent for so long is dead."""
 
 IDLE_S = 60.0
 """A connection that nobody has used for so long is closed."""
+
+
+class _Session(asyncpg.Connection):  # type: ignore[misc]  # the driver has no types
+    """A connection that knows since when it stands, by its event loop."""
+
+    __slots__ = ("since",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.since = asyncio.get_running_loop().time()
 
 
 class Pools:
@@ -35,6 +49,7 @@ class Pools:
             self._more["statement_cache_size"] = 0
         self._home: asyncio.AbstractEventLoop | None = None
         self._pools: dict[Door, asyncpg.Pool] = {}
+        self._trusted_since = 0.0
 
     async def open(self) -> None:
         """Keep connections for the loop that runs now."""
@@ -46,6 +61,7 @@ class Pools:
                 max_size=most,
                 max_inactive_connection_lifetime=IDLE_S,
                 reset=_leave_as_it_is,
+                connection_class=_Session,
                 **self._more,
             )
 
@@ -58,27 +74,40 @@ class Pools:
     async def connection(self, door: Door) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection; in any other loop than the pools' own, one that is made for it.
 
-        Raises TimeoutError if none becomes free, OSError or PostgresError if none can be made.
+        Who is not answered in time lets TimeoutError through: the connection is cut then, and others are not lent
+        again that stood beside it. Raises TimeoutError also if none becomes free, OSError or PostgresError if none
+        can be made.
         """
-        if self.at_home:
-            async with self._pools[door].acquire(timeout=ACQUIRE_S) as connection:
+        async with self._lent(door) if self.at_home else self._made() as connection:
+            try:
                 yield connection
-            return
+            except TimeoutError:
+                since = connection.since
+                connection.terminate()
+                if since >= self._trusted_since:  # what became of it became of the others
+                    self._trusted_since = asyncio.get_running_loop().time()
+                raise
+
+    @asynccontextmanager
+    async def _lent(self, door: Door) -> AsyncIterator[asyncpg.Connection]:
+        while True:
+            async with self._pools[door].acquire(timeout=ACQUIRE_S) as connection:
+                if connection.since >= self._trusted_since:
+                    yield connection
+                    return
+                connection.terminate()
+
+    @asynccontextmanager
+    async def _made(self) -> AsyncIterator[asyncpg.Connection]:
         connection = await self.connect()
         try:
             yield connection
         finally:
             await connection.close()
 
-    async def distrust(self) -> None:
-        """Open new connections from now on: one went silent, and whatever became of it became of the others."""
-        if self.at_home:
-            for pool in self._pools.values():
-                await pool.expire_connections()
-
     async def connect(self) -> asyncpg.Connection:
         """A connection of its own, outside the pools."""
-        return await asyncpg.connect(self._url, **self._more)
+        return await asyncpg.connect(self._url, connection_class=_Session, **self._more)
 
     async def close(self) -> None:
         """Give the pools' connections back; what another loop uses is cut."""

@@ -390,8 +390,8 @@ class Slow(FakeClock):
         ([1], [1], 0),
         ([30, 1], [2], 0),
         ([30, 40, 50], [3], 30),
-        ([80, 80, 80, 85, 70, 80], [2, 1, 1, 1, 1], 70),
-        ([80, 80, 200, 80], [2, 2], 80),
+        ([80, 80, 80, 85, 70, 80], [3, 1, 1, 1], 70),
+        ([80, 80, 80, 200, 80], [3, 2], 80),
     ],
     ids=["near", "held up once", "held up and up", "far", "far and held up"],
 )
@@ -410,3 +410,23 @@ async def test_the_clock_is_asked_again_where_a_round_trip_took_longer_than_usua
 
     assert counted == asked
     assert looking.trip_us == trip_ms * 1_000
+
+
+class Answering:
+    """A connection that answers when others have had their turn."""
+
+    async def fetchval(self, _: str) -> int:
+        await asyncio.sleep(0)
+        return 0
+
+
+async def test_looks_that_were_slow_together_are_all_repeated() -> None:
+    """The process stood still: none of them says how far away the database is."""
+    clock = FakeClock()
+    looking = DatabaseTime(clock)
+    looks = [asyncio.create_task(looking.read(Answering())) for _ in range(4)]
+    await asyncio.sleep(0)
+    clock.advance(200_000)
+
+    assert [each.came_us - each.asked_us for each in await asyncio.gather(*looks)] == [0] * 4
+    assert looking.trip_us == 0
