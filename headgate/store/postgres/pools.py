@@ -79,10 +79,10 @@ class Pools:
         can be made.
         """
         async with self._lent(door) if self.at_home else self._made() as connection:
+            since = connection.since  # what has been cut meanwhile does not tell
             try:
                 yield connection
             except TimeoutError:
-                since = connection.since
                 connection.terminate()
                 if since >= self._trusted_since:  # what became of it became of the others
                     self._trusted_since = asyncio.get_running_loop().time()
