@@ -1,7 +1,7 @@
 """The ledger's time and its lock: a source's quotas, locked, as they stand at the ledger's now.
 
 docs/quota.md and core/clock.py have the rule; here it is only read and written.
-Lock order: source, quota, ingestion, batch.
+Lock order: source, quota, clock, ingestion, batch.
 """
 
 from __future__ import annotations

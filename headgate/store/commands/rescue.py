@@ -8,7 +8,7 @@ from headgate.core.model import Ending, RecordDraft
 from headgate.store.commands import turns
 from headgate.store.commands.batches import After, Held, apply, held_from, without
 from headgate.store.commands.entries import close_entry, entry_asked, entry_from
-from headgate.store.commands.ledger import LockedSource, ledger_now, lock_source
+from headgate.store.commands.ledger import LockedSource, lock_source
 from headgate.store.engine import Door, Row, Transaction, WorkerId, through
 from headgate.store.statements import beside
 
@@ -25,11 +25,13 @@ async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
     `dead`: it is known to be dead, and its leases need not run out. An attempt is not used up: nobody knows
     whether there was one. At most 100 at once and of one source, so that no two sources are locked together.
     """
-    before = FOREVER if dead else await ledger_now(tx)
-    first = await tx.one(SQL.first_source, worker, before)
+    first = await tx.one(SQL.first_source, worker)
     if first is None:
         return 0
-    locked = await lock_source(tx, first[0])
+    locked = await lock_source(
+        tx, first[0]
+    )  # before the clock, which whoever has a source may wait for
+    before = FOREVER if dead else locked.now
     rows = await tx.lock(SQL.held_by, worker, before, locked.name)
     for row in rows:
         await _give_back(tx, locked, worker, row)

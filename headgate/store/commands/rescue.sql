@@ -1,5 +1,5 @@
--- first_source: whose batches a worker has held for too long
-select source from batch where worker = ?1 and lease_until < ?2 order by lease_until limit 1;
+-- first_source: whose batch a worker has held for the longest
+select source from batch where worker = ?1 order by lease_until limit 1;
 
 -- held_by: batches of a worker on a source whose leases ran out before an instant, locked against a renewal
 select b.seq, b.number, b.fence, b.todo, b.attempt, b.failed, i.cancelled_at is not null, i.ingestion_id, b.rescues,
