@@ -55,7 +55,11 @@ BEGIN = (
 """Limits as part of each transaction, so that no session carries any state. A process that was stopped in the middle
 of one does not keep its locks."""
 
-SNAPSHOT = "begin isolation level repeatable read read only; set local statement_timeout = '10s'"
+SNAPSHOT = (
+    "begin isolation level repeatable read read only; set local statement_timeout = '10s';"
+    " set local idle_in_transaction_session_timeout = '10s'"
+)
+"""It holds no lock, but a snapshot: a process that was stopped in the middle must not keep that for ever, either."""
 
 BEAT_S = 1.0
 NEWCOMER_BEAT_S = 0.25
