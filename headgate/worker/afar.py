@@ -44,10 +44,10 @@ class Afar:
         self._aside_until_us = 0
 
     def still_aside_us(self) -> int:
-        """How much longer others are let go first; nothing is to be asked before that. Who has come near goes on."""
+        """How long to wait before asking this again, while others are let go first. Who has come near goes on."""
         if not self._far:
             self._late = self._aside_until_us = 0
-        return max(0, self._aside_until_us - self._clock.boot_us())
+        return min(max(0, self._aside_until_us - self._clock.boot_us()), ASIDE_US)
 
     async def others_first(self) -> Wait | None:
         """What to wait for while those who are nearer see to the source by themselves.

@@ -21,7 +21,7 @@ from headgate.sources.base import Source, TooLate
 from headgate.store.commands.claim import Claims, Idle, TooFar, claim
 from headgate.store.commands.settle import report, settle
 from headgate.store.engine import Engine, Failpoint, WorkerId
-from headgate.worker.afar import ASIDE_US, Afar
+from headgate.worker.afar import Afar
 from headgate.worker.wire import GrantedWire
 
 POLL_US = 5_000_000
@@ -108,7 +108,7 @@ class Lane:
         if not self._on_duty:
             return POLL_US
         if (aside_us := self._afar.still_aside_us()) > 0:
-            return min(aside_us, ASIDE_US)  # it may have come nearer meanwhile
+            return aside_us
         try:
             return await self._dispatch()
         except Unavailable:
