@@ -21,7 +21,7 @@ from headgate.store.postgres.engine import PATIENCE_S, PostgresEngine
 from headgate.store.postgres.url import parse_postgres_url
 from headgate.store.queries.workers import workers
 from tests.machines.links import Handle, Proxy
-from tests.postgres import PostgresServer, create_database, run_sql
+from tests.postgres import FAST, PostgresServer, create_database, run_sql, served
 from tests.processes import HOST
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -34,16 +34,23 @@ where datname = current_database() and backend_type = 'client backend' and pid <
 """
 
 
-@pytest.fixture
-def database(durable: PostgresServer) -> str:
-    return create_database(durable.url, NAME)
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """One of our own: its processes are stopped."""
+    with served(**FAST) as server:
+        yield server
 
 
 @pytest.fixture
-def link(durable: PostgresServer) -> Iterator[Handle]:
+def database(server: PostgresServer) -> str:
+    return create_database(server.url, NAME)
+
+
+@pytest.fixture
+def link(server: PostgresServer) -> Iterator[Handle]:
     """The way to the database."""
     with Proxy() as proxy:
-        yield proxy.link("database", listen=HOST, target=(HOST, durable.port))
+        yield proxy.link("database", listen=HOST, target=(HOST, server.port))
 
 
 @asynccontextmanager

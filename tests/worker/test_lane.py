@@ -210,6 +210,13 @@ async def settled(bench: Rig) -> None:
         await asyncio.sleep(0.002)
 
 
+async def seconds_pass(bench: Rig, *each: int) -> None:
+    """The lane does what it can after each of these."""
+    for seconds in each:
+        bench.clock.advance(seconds * SECOND)
+        await settled(bench)
+
+
 async def for_a_moment_a_slot_is_free(bench: Rig, *, trip_us: int) -> None:
     """One call was made of one a second, and the next has been possible for 0.3 s."""
     bench.source.answer.set()
@@ -270,17 +277,14 @@ async def test_who_sees_in_the_middle_that_it_is_too_far_takes_nothing_and_stand
     async with rig(tmp_path, clock) as bench:
         clock.look_us = bench.engine.trip = SECOND // 7 + 1
         await bench.service.submit([1, 2, 3])
-        for aside_s in (0, 1, 2):
-            clock.advance(aside_s * SECOND)
-            await settled(bench)
+        await seconds_pass(bench, 0, 1, 2)
 
         assert bench.engine.claimed == []
         late = [fact for fact in bench.facts if isinstance(fact, GrantsLate)]
         assert [fact.aside_us for fact in late] == [SECOND, 2 * SECOND, 4 * SECOND]
 
         clock.look_us = 0
-        clock.advance(4 * SECOND)
-        await settled(bench)
+        await seconds_pass(bench, 4)
         assert bench.source.asked == [[1, 2, 3]]
 
 
@@ -290,9 +294,7 @@ async def test_who_has_come_near_again_is_not_aside_any_more(
     async with rig(tmp_path, clock) as bench:
         clock.look_us = bench.engine.trip = SECOND
         await bench.service.submit([1, 2, 3])
-        for aside_s in (0, 1, 2, 4, 8, 16, 32):
-            clock.advance(aside_s * SECOND)
-            await settled(bench)
+        await seconds_pass(bench, 0, 1, 2, 4, 8, 16, 32)
 
         clock.look_us = bench.engine.trip = 0
         await settled(bench)
