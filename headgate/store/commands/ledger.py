@@ -108,7 +108,11 @@ def _at(
 
 
 async def touch_clock(tx: Transaction) -> tuple[bool, Reading]:
-    """Let newcomers see that somebody watches the clock; returns whether this process may say so, and its look."""
+    """Let newcomers see that somebody watches the clock; returns whether this process may say so, and its look.
+
+    The clock is locked before the look: of two touches, the second has looked after the first. So a process that
+    finds here that nobody watched takes the sources after the clock, and may meet a claim and run again.
+    """
     rows = await tx.lock(SQL.clock_alone)
     reading = await tx.reading()
     try:

@@ -28,9 +28,8 @@ async def rescue(tx: Transaction, worker: WorkerId, *, dead: bool) -> int:
     first = await tx.one(SQL.first_source, worker)
     if first is None:
         return 0
-    locked = await lock_source(
-        tx, first[0]
-    )  # before the clock, which whoever has a source may wait for
+    # before the clock, which whoever has a source may wait for
+    locked = await lock_source(tx, first[0])
     before = FOREVER if dead else locked.now
     rows = await tx.lock(SQL.held_by, worker, before, locked.name)
     for row in rows:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from headgate.core.clock import HostWatch, Offset, Reading
 from headgate.core.model import QuotaSpec, SourceSpec, Status
 from headgate.core.quota import Wait, Window
 from headgate.core.retry import Complete
@@ -183,3 +184,52 @@ async def test_an_ingestion_that_is_cancelled_beside_a_rename_begins_nothing_mor
     assert not isinstance(await other.try_claim("new"), Claims)
     view = await bench.status(ingestion)
     assert (view.status, view.counts.ended) == (Status.CANCELLED, 4)
+
+
+class Stepped(HostWatch):
+    """A watch that sees that the ledger's clock was set back by a second."""
+
+    def __init__(self, known: Offset) -> None:
+        self._since = replace(known, offset_us=known.offset_us + SECOND)
+
+    def judge(self, reading: Reading, known: Offset, touches: int) -> Offset:
+        return self._since
+
+
+def counted_runs(command: Callable[..., Any], runs: list[str]) -> Callable[..., Any]:
+    @functools.wraps(command)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        runs.append(command.__name__)
+        return await command(*args, **kwargs)
+
+    return run
+
+
+async def test_a_rescue_and_a_claim_that_see_the_same_step_of_the_clock_do_not_wait_for_each_other(
+    bench: Bench, other: Bench
+) -> None:
+    """A deadlock would end by itself, but by a timer that goes by the clock that was set back."""
+    await bench.configure(source(batch_size=1))
+    await bench.submit(1, 2)
+    await bench.claim()
+    bench.clock.advance(17 * SECOND)
+    [[epoch, offset_us]] = await bench.rows("select epoch, offset_us from clock")
+    time = FakeTime(bench.clock)
+    time.watch = Stepped(Offset(epoch, offset_us))
+    for each in (bench, other):
+        assert isinstance(each.engine, PostgresEngine)
+        each.engine._time = time
+    runs: list[str] = []
+
+    async def rescued() -> int:
+        await asyncio.sleep(0.25)
+        return await other.engine.run(counted_runs(rescue, runs), "worker-1", dead=False)
+
+    standing = counted_runs(slow(claim, before="move_clock"), runs)
+    got, back = await asyncio.gather(
+        bench.engine.run(standing, "catalog", worker="worker-2", most=1), rescued()
+    )
+
+    assert isinstance(got, Claims)
+    assert back == 1
+    assert sorted(runs) == ["claim", "rescue"], "each ran once"
