@@ -32,6 +32,10 @@ Failpoint = Callable[[str], None]
 class Transaction(Protocol):
     """What a command or a query may do. Values are numbered: ?1 ... ?n."""
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether every source has been held from the start."""
+
     async def one(self, statement: Statement, *values: Value) -> Row | None:
         """The first row, or None."""
 
@@ -90,6 +94,10 @@ def expect_rows(statement: Statement, rows: int | None, changed: int) -> None:
 
 class RunAgain(Exception):
     """Somebody else was faster: the command is to run once more from its start."""
+
+
+class HoldAllFirst(RunAgain):
+    """The command is to run once more from its start, with every source held from there on."""
 
 
 Command = Callable[Concatenate[Transaction, P], Awaitable[T]]

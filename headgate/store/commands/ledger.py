@@ -28,7 +28,7 @@ from headgate.core.facts import ClockStepped, TimeUnwatched
 from headgate.core.model import CallRules
 from headgate.core.quota import Pacing, Quota, Window, stretched
 from headgate.store.commands import buckets
-from headgate.store.engine import Row, RunAgain, Transaction
+from headgate.store.engine import HoldAllFirst, Row, RunAgain, Transaction
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -110,8 +110,7 @@ def _at(
 async def touch_clock(tx: Transaction) -> tuple[bool, Reading]:
     """Let newcomers see that somebody watches the clock; returns whether this process may say so, and its look.
 
-    The clock is locked before the look: of two touches, the second has looked after the first. So a process that
-    finds here that nobody watched takes the sources after the clock, and may meet a claim and run again.
+    The clock is locked before the look: of two touches, the second has looked after the first.
     """
     rows = await tx.lock(SQL.clock_alone)
     reading = await tx.reading()
@@ -169,8 +168,10 @@ async def _offset(tx: Transaction, reading: Reading, clock: Sequence[Any]) -> Of
             case Offset() as offset:
                 if offset != known:
                     await _step(tx, known, offset)
+            case Unwatched() if not tx.holds_all:
+                raise HoldAllFirst
             case Unwatched():
-                offset, reading = await _rejoin(tx, known)
+                offset = await _rejoin(tx, known, reading)
             case Newcomer():
                 raise ClockUnwatched
             case _ as never:
@@ -186,14 +187,11 @@ async def _step(tx: Transaction, known: Offset, offset: Offset) -> None:
     tx.state(ClockStepped(known.offset_us - offset.offset_us))
 
 
-async def _rejoin(tx: Transaction, before: Offset) -> tuple[Offset, Reading]:
+async def _rejoin(tx: Transaction, before: Offset, reading: Reading) -> Offset:
     """Nobody watched the time until now: believe the wall clock, less its possible error.
 
-    For short windows only watched time counts: what occupied them is carried along. The clock is read again under
-    the locks: what was shown last may be later than what was read before them.
+    For short windows only watched time counts: what occupied them is carried along.
     """
-    await hold_all_sources(tx)
-    reading = await tx.reading()
     last, wall_at_last = await newest_shown(tx) or (reading.wall_us, reading.wall_us)
     believed_us = believed(reading, wall_at_last=wall_at_last)
     since = last - stretched(SHORT_WINDOW_US)
@@ -205,7 +203,7 @@ async def _rejoin(tx: Transaction, before: Offset) -> tuple[Offset, Reading]:
         raise RunAgain
     await tx.do(SQL.rejoin_quotas, last + believed_us, reading.wall_us)
     tx.state(TimeUnwatched(believed_us))
-    return after, reading
+    return after
 
 
 def _taken_longer(tx: Transaction, quota: Quota) -> Quota:

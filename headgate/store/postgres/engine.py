@@ -21,10 +21,12 @@ from headgate.core.clock import Clock
 from headgate.core.errors import StoreMisused, Unavailable
 from headgate.core.facts import Fact, LoopFailed, StoreBack, StoreLost
 from headgate.store.commands.beat import beat
+from headgate.store.commands.ledger import hold_all_sources
 from headgate.store.engine import (
     Command,
     Door,
     Failpoint,
+    HoldAllFirst,
     Together,
     WorkerId,
     door_of,
@@ -208,10 +210,20 @@ class PostgresEngine:
         if not self._migrated:
             await self._migrate()
 
+        hold_all = False
+
         async def once() -> tuple[PostgresTransaction, T]:
+            nonlocal hold_all
             async with self._transaction(door, BEGIN) as connection:
                 tx = PostgresTransaction(connection, self._time, self._failpoint)
-                result = await only_waiting_for(tx, begin(tx))
+                if hold_all:
+                    await hold_all_sources(tx)
+                    tx.holds_all = True
+                try:
+                    result = await only_waiting_for(tx, begin(tx))
+                except HoldAllFirst:
+                    hold_all = True
+                    raise
                 await tx.flush()
                 self._failpoint(f"before_commit.{name}")
                 await connection.execute("commit")

@@ -62,6 +62,7 @@ class PostgresTransaction:
         "believed",
         "busy",
         "facts",
+        "holds_all",
         "woken",
     )
 
@@ -72,6 +73,7 @@ class PostgresTransaction:
         self._time = time
         self._failpoint = failpoint
         self._later: list[tuple[Statement, tuple[Value, ...], int | None]] = []
+        self.holds_all = False
         self.busy = False
         self.facts: list[Fact] = []
         self.woken: list[str] = []

@@ -23,6 +23,8 @@ class SqliteTransaction:
 
     __slots__ = ("_clock", "_connection", "_cursor", "_facts", "_failpoint", "_woken")
 
+    holds_all = True
+
     def __init__(
         self,
         connection: apsw.Connection,

@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 
-from headgate.core.clock import HostWatch, Offset, Reading
+from headgate.core.clock import HostWatch, Offset, Reading, Unwatched
 from headgate.core.model import QuotaSpec, SourceSpec, Status
 from headgate.core.quota import Wait, Window
 from headgate.core.retry import Complete
+from headgate.store.commands.beat import beat
 from headgate.store.commands.cancel import cancel
 from headgate.store.commands.claim import Claims, claim
 from headgate.store.commands.configure import configure
 from headgate.store.commands.rescue import rescue
 from headgate.store.commands.settle import Lost, settle
-from headgate.store.engine import Transaction
+from headgate.store.engine import HoldAllFirst, Transaction
 from headgate.store.postgres.engine import PostgresEngine
 from headgate.store.postgres.url import parse_postgres_url
 from tests.contract.store.bench import ANSWERED, Bench, fetched, select, source
@@ -196,11 +197,31 @@ class Stepped(HostWatch):
         return self._since
 
 
-def counted_runs(command: Callable[..., Any], runs: list[str]) -> Callable[..., Any]:
+class NobodyWatched(HostWatch):
+    """A watch that finds that nobody has watched the time before an epoch begins."""
+
+    def judge(self, reading: Reading, known: Offset, touches: int) -> Offset | Unwatched:
+        return known if touches else Unwatched()
+
+
+def look_through(watch: HostWatch, *benches: Bench) -> None:
+    """Have each of them judge the clock by this watch from now on."""
+    for each in benches:
+        assert isinstance(each.engine, PostgresEngine)
+        each.engine._time = time = FakeTime(each.clock)
+        time.watch = watch
+
+
+def noting(command: Callable[..., Any], stopped: list[type[BaseException]]) -> Callable[..., Any]:
+    """A command of which is noted what stopped it: a deadlock is run again, and nobody outside would know."""
+
     @functools.wraps(command)
     async def run(*args: Any, **kwargs: Any) -> Any:
-        runs.append(command.__name__)
-        return await command(*args, **kwargs)
+        try:
+            return await command(*args, **kwargs)
+        except Exception as error:
+            stopped.append(type(error))
+            raise
 
     return run
 
@@ -214,22 +235,41 @@ async def test_a_rescue_and_a_claim_that_see_the_same_step_of_the_clock_do_not_w
     await bench.claim()
     bench.clock.advance(17 * SECOND)
     [[epoch, offset_us]] = await bench.rows("select epoch, offset_us from clock")
-    time = FakeTime(bench.clock)
-    time.watch = Stepped(Offset(epoch, offset_us))
-    for each in (bench, other):
-        assert isinstance(each.engine, PostgresEngine)
-        each.engine._time = time
-    runs: list[str] = []
+    look_through(Stepped(Offset(epoch, offset_us)), bench, other)
+    stopped: list[type[BaseException]] = []
 
     async def rescued() -> int:
         await asyncio.sleep(0.25)
-        return await other.engine.run(counted_runs(rescue, runs), "worker-1", dead=False)
+        return await other.engine.run(noting(rescue, stopped), "worker-1", dead=False)
 
-    standing = counted_runs(slow(claim, before="move_clock"), runs)
+    standing = noting(slow(claim, before="move_clock"), stopped)
     got, back = await asyncio.gather(
         bench.engine.run(standing, "catalog", worker="worker-2", most=1), rescued()
     )
 
     assert isinstance(got, Claims)
     assert back == 1
-    assert sorted(runs) == ["claim", "rescue"], "each ran once"
+    assert stopped == []
+
+
+async def test_who_finds_first_that_nobody_watched_has_every_source_before_the_clock(
+    bench: Bench, other: Bench
+) -> None:
+    """A sign of life has the clock; a claim has its source, or all of them once it has found the same."""
+    await bench.configure(source(batch_size=1), source(name="another"))
+    await bench.submit(1, 2)
+    await bench.claim()
+    look_through(NobodyWatched(), bench, other)
+    stopped: list[type[BaseException]] = []
+
+    async def beating() -> None:
+        await asyncio.sleep(0.25)
+        await other.engine.run(noting(beat, stopped), "worker-2")
+
+    standing = noting(slow(claim, before="begin_epoch"), stopped)
+    got, _ = await asyncio.gather(
+        bench.engine.run(standing, "catalog", worker="worker-1", most=1), beating()
+    )
+
+    assert isinstance(got, Claims)
+    assert set(stopped) == {HoldAllFirst}
