@@ -151,7 +151,10 @@ class Service:
         most: int = 1_000,
         ending: Ending | None = None,
     ) -> list[RecordView]:
-        """A page of an ingestion's records in the order of its list, from position `first` on; also while it runs."""
+        """A page of an ingestion's records in the order of its list, from position `first` on; also while it runs.
+
+        It has at most so many, and fewer where they are large.
+        """
         return await self._engine.read(
             records_query.records, of, first=first, most=most, ending=ending
         )

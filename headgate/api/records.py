@@ -16,7 +16,7 @@ from headgate.api.pages import position_of, token
 from headgate.api.schemas import RecordPage, instant
 from headgate.core.model import Ending
 from headgate.service import Service
-from headgate.store.queries.records import RecordView
+from headgate.store.queries.records import RecordView, is_full
 from headgate.store.queries.status import IngestionView
 
 router = APIRouter(prefix="/v1/ingestions", tags=["ingestions"])
@@ -61,7 +61,7 @@ async def records(
     found = await service.records(of, first=first, most=limit, ending=ending)
     body = {
         "records": [_shown(record) for record in found],
-        "next_page": token(found[-1].position + 1) if len(found) == limit else None,
+        "next_page": token(found[-1].position + 1) if is_full(found, limit) else None,
     }
     return Response(_encode(body), media_type="application/json")
 

@@ -931,6 +931,21 @@ def test_ndjson_goes_on_from_a_page(running: Api):
     assert [line["id"] for line in lines_of(answer)] == [4, 5, 6, 7, 8, 9]
 
 
+def test_a_page_of_large_records_is_short_and_not_the_last(
+    running: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("headgate.store.queries.records.PAGE_BYTES", 1)
+    accepted = running.ingest(1, 2)
+    running.ended(accepted)
+    page = running.look(accepted, "/records")
+    last = running.look(accepted, "/records", page=page["next_page"])
+
+    assert [each["id"] for each in page["records"]] == [1]
+    assert [each["id"] for each in last["records"]] == [2]
+    streamed = running.client.get(f"/v1/ingestions/{accepted}/records?format=ndjson")
+    assert [line["id"] for line in lines_of(streamed)] == [1, 2]
+
+
 @pytest.mark.parametrize("format_", ["csv", "JSON", ""])
 def test_an_unknown_format_is_a_mistake(still: Api, format_: str):
     answer = still.client.get(f"/v1/ingestions/{still.ingest(1)}/records?format={format_}")
