@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from itertools import islice
 
 AT_LEAST = 3
 """So many are on duty for a source: it stands still only if all of them are lost within MISSED signs of life."""
@@ -31,9 +32,9 @@ def wanted(concurrency: int) -> int:
 
 def on_duty(source: str, me: str, others: Iterable[str], *, concurrency: int) -> bool:
     """Whether I am among the first for a source, as far as I know who else would call it."""
-    mine = _weight(source, me)
-    before_me = sum(_weight(source, other) > mine for other in others)
-    return before_me < wanted(concurrency)
+    mine, enough = _weight(source, me), wanted(concurrency)
+    before_me = (other for other in others if _weight(source, other) > mine)
+    return len(list(islice(before_me, enough))) < enough  # most are not, and know it soon
 
 
 def counts(*, age_us: int, silent_us: int, heard_every_us: int | None) -> bool:
