@@ -58,17 +58,17 @@ def life(start: int = 0, end: int = HOUR, trips: Trips = NEAR, **more: object) -
 @pytest.mark.parametrize(
     ("trips", "plans"),
     [
-        pytest.param((NEAR,), 50, id="near"),
-        pytest.param((FAR,), 80, id="far"),
-        pytest.param((SLOW,), 100, id="slow"),
-        pytest.param((SLOW_THERE,), 60, id="slow there"),
-        pytest.param((SLOW_BACK,), 60, id="slow back"),
-        pytest.param((UNSTEADY,), 80, id="unsteady"),
-        pytest.param(ALL, 130, id="of every kind"),
+        pytest.param((NEAR,), 25, id="near"),
+        pytest.param((FAR,), 40, id="far"),
+        pytest.param((SLOW,), 50, id="slow"),
+        pytest.param((SLOW_THERE,), 30, id="slow there"),
+        pytest.param((SLOW_BACK,), 30, id="slow back"),
+        pytest.param((UNSTEADY,), 40, id="unsteady"),
+        pytest.param(ALL, 65, id="of every kind"),
     ],
 )
 @pytest.mark.parametrize(
-    "times", [1, pytest.param(10, marks=pytest.mark.long)], ids=["once", "ten times"]
+    "times", [1, pytest.param(20, marks=pytest.mark.long)], ids=["once", "twenty times"]
 )
 def test_no_interval_of_a_window_holds_more_calls_than_its_limit(
     trips: tuple[Trips, ...], plans: int, times: int

@@ -496,7 +496,7 @@ class Gate(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=50,
+    max_examples=30,
     stateful_step_count=40,
     derandomize=True,
     database=None,
