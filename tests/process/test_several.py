@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 
 import pytest
 
@@ -67,6 +69,38 @@ def test_they_share_one_quota_and_one_line(
 
 def wait_for_calls(source: RunningServer, count: int) -> None:
     eventually(lambda: len(arrivals(source)) >= count, "the call")
+
+
+def test_whoever_looks_into_the_file_and_leaves_takes_nothing_along(
+    source: RunningServer, make_gate: MakeGate, journal: Journal
+) -> None:
+    """As a person's `sqlite3`, or a program that makes backups."""
+    gate = make_gate(source, "20/s")
+    server = gate.serve()
+    journal.must_submit(server.port, 3)
+    with closing(sqlite3.connect(gate.database)) as onlooker:
+        assert onlooker.execute("select count(*) from ingestion").fetchall() == [(1,)]
+
+    journal.must_submit(server.port, 3)
+    drained(server)
+    server.kill()
+
+    assert_kept(gate, gate.serve(), source, journal, "20/s")
+
+
+def test_a_process_that_stops_takes_nothing_of_the_others_along(
+    source: RunningServer, make_gate: MakeGate, journal: Journal
+) -> None:
+    gate = make_gate(source, "20/s")
+    staying, leaving = several(gate, 2)
+    journal.must_submit(staying.port, 3)
+    leaving.stop()
+
+    journal.must_submit(staying.port, 3)
+    drained(staying)
+    staying.kill()
+
+    assert_kept(gate, gate.serve(), source, journal, "20/s")
 
 
 @on_both_engines

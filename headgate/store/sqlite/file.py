@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ def connect(path: Path, wait_for_writer: Callable[[int], bool]) -> apsw.Connecti
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _make(path)
         connection = apsw.Connection(str(path), statementcachesize=200)
         connection.set_busy_handler(wait_for_writer)
         _prepare(connection, path)
@@ -31,6 +32,15 @@ def connect(path: Path, wait_for_writer: Callable[[int], bool]) -> apsw.Connecti
             f"the database {path} cannot be opened ({error}): name another one in HEADGATE_DATABASE_URL"
         ) from error
     return connection
+
+
+def _make(path: Path) -> None:
+    """Make the file if there is none, and never open one that is there: whoever closes a file gives up every POSIX
+    lock that the process has on it, also SQLite's. Then the next program that looks into it and leaves takes itself
+    for the last one, and removes the log that we go on writing (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _prepare(connection: apsw.Connection, path: Path) -> None:
