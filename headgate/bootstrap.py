@@ -27,6 +27,7 @@ from headgate.sources.http import HttpSource
 from headgate.sources.http_options import HttpOptions
 from headgate.sources.simulated import SimulatedOptions, SimulatedSource
 from headgate.store.commands.configure import configure
+from headgate.store.commands.release import release
 from headgate.store.engine import Engine
 from headgate.store.postgres.url import PostgresUrl
 from headgate.store.sqlite.engine import SqliteEngine
@@ -222,6 +223,16 @@ async def bring_up_to_date(configuration: Configuration) -> None:
     engine = _engine(configuration.database)(clock=HostClock())
     try:
         await engine.open()
+    finally:
+        await engine.close()
+
+
+async def let_go(configuration: Configuration, sources: Sequence[str]) -> None:
+    """End what holds these sources. Raises NotFound for one that the database does not know, and ends none then."""
+    engine = _engine(configuration.database)(clock=HostClock(), failpoint=failpoint(os.environ))
+    try:
+        await engine.open()
+        await engine.run(release, sources)
     finally:
         await engine.close()
 

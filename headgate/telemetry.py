@@ -35,6 +35,11 @@ LEVELS: dict[type[Fact], tuple[int, str]] = {
     facts.RulesChanged: (logging.WARNING, "rules changed by the configuration of this process"),
     facts.TimeUnwatched: (logging.WARNING, "nobody watched the time; the wall clock is believed"),
     facts.ClockStepped: (logging.WARNING, "the database's clock has stepped; ledger time has not"),
+    facts.LedgerWentBack: (
+        logging.ERROR,
+        "the database is older than it was, and has forgotten calls: every quota is held (headgate release)",
+    ),
+    facts.SourceReleased: (logging.WARNING, "source released by hand"),
     facts.StoreLost: (logging.ERROR, "the database is lost"),
     facts.StoreBack: (logging.INFO, "the database answers again"),
     facts.GrantsLate: (logging.WARNING, "the database grants calls too late to make them"),

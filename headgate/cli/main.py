@@ -1,4 +1,4 @@
-"""`headgate serve | worker | migrate | move | check | version`."""
+"""`headgate serve | worker | migrate | release | move | check | version`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from headgate import __version__
-from headgate.bootstrap import bring_up_to_date
+from headgate.bootstrap import bring_up_to_date, let_go
 from headgate.cli import move as moving
 from headgate.cli import serve as serving
 from headgate.core.errors import HeadgateError, SourceMisconfigured
@@ -47,6 +47,7 @@ Sources = Annotated[
     str | None,
     typer.Option(help="The sources to call, with commas; all that are named if none is given."),
 ]
+Released = Annotated[list[str], typer.Argument(help="The sources that are held.")]
 
 
 @app.command()
@@ -77,6 +78,14 @@ def migrate(config: Config = None) -> None:
     flags = _given(config=config, worker=False)  # which needs no secret of a source
     asyncio.run(bring_up_to_date(load(os.environ, flags=flags)))
     typer.echo("the tables are up to date")
+
+
+@app.command()
+def release(sources: Released, config: Config = None) -> None:
+    """Call sources again that are held, since somebody knows that they may be called; windows go on counting."""
+    flags = _given(config=config, worker=False)
+    asyncio.run(let_go(load(os.environ, flags=flags), sources))
+    typer.echo(f"released: {', '.join(sources)}")
 
 
 app.command()(moving.move)

@@ -117,6 +117,23 @@ class ClockStepped:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerWentBack:
+    """A quota's ledger is older than what this process knows to have been committed; every quota is held."""
+
+    quota: str
+    by_us: int
+    held_us: int
+    """For how long the longest one is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReleased:
+    """A person ended what held a source."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoreLost:
     """The database has not answered for some seconds; it is asked again and again."""
 
@@ -160,6 +177,8 @@ Fact = (
     | RulesChanged
     | TimeUnwatched
     | ClockStepped
+    | LedgerWentBack
+    | SourceReleased
     | StoreLost
     | StoreBack
     | GrantsLate

@@ -24,6 +24,9 @@ MAX_SPAN_US = 31 * 86_400_000_000
 
 _FOREVER = 2**63
 
+FORGOTTEN_US = 86_400_000_000
+"""For so long at most a quota is held whose ledger has forgotten calls: a day."""
+
 MAX_EXACT = 1_000
 """Up to this many calls a window counts entries one by one; beyond it, in buckets of a thousandth of its span."""
 
@@ -119,6 +122,15 @@ def stretched(span_us: int) -> int:
 def shortened(age_us: int) -> int:
     """Shorten an age by rho, rounded down: at least this long ago by any clock that agrees to rho."""
     return max(0, age_us - -(-age_us * RHO_PPM // 1_000_000))
+
+
+def forgotten_us(windows: Sequence[Window], *, out_us: int) -> int:
+    """For how long calls of before now that nobody remembers may occupy windows, a day at most.
+
+    `out_us`: how long after its grant such a call may still be on its way.
+    """
+    longest_us = max((window.held_us for window in windows), default=0)
+    return min(longest_us + out_us, FORGOTTEN_US) if windows else 0
 
 
 def decide(

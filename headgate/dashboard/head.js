@@ -99,7 +99,7 @@ function noticeWords(source, now) {
     const reason = source.reason ?? "it refused";
     return `The source is closed: ${reason}. It is asked again ${next}; what waits is kept.${remedy(source, reason)}`;
   }
-  if (source.state === "paused") return `The source asked for a pause: the next call may go out ${next}.`;
+  if (source.state === "paused") return `The source is paused: the next call may go out ${next}.`;
   return "";
 }
 

@@ -133,7 +133,7 @@ function reason(forecast, failure, now) {
     case "backoff":
       return `A call failed${failure ? ` (${failure})` : ""}; it is tried again ${soon}.`;
     case "paused":
-      return `The source asked for a pause; its turn comes ${soon}.`;
+      return `The source is paused; its turn comes ${soon}.`;
     case "cost":
       return "A call costs more than a window of the quota holds: it waits until the configuration changes.";
     case "closed":

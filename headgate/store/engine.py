@@ -76,6 +76,12 @@ class Transaction(Protocol):
     def margin_us(self, span_us: int) -> int:
         """How much longer a window of this span has to be taken."""
 
+    def latest(self, quota: str) -> int:
+        """The latest instant of a quota's ledger time that this process knows to be committed; 0 for none."""
+
+    def show(self, quota: str, at: int) -> None:
+        """Remember such an instant, once this is committed."""
+
     def state(self, fact: Fact) -> None:
         """Say that something happened; it is told to observers after the commit."""
 

@@ -171,7 +171,7 @@ def test_the_glossary_has_every_word_once():
 def test_every_command_and_flag_is_named():
     commands: Mapping[str, Any] = vars(typer.main.get_command(cli))["commands"]
 
-    assert set(commands) == {"serve", "worker", "migrate", "move", "check", "version"}
+    assert set(commands) == {"serve", "worker", "migrate", "release", "move", "check", "version"}
     for name, command in commands.items():
         row = re.search(rf"^\| `headgate {name}` \|.*$", README, re.MULTILINE)
         assert row, name

@@ -231,6 +231,25 @@ def while_cancelling(place: Place, name: str) -> None:
         case.lives_on(cancelled=(given,))
 
 
+def while_releasing(place: Place, name: str) -> None:
+    """What held a source holds it still, or does not; nothing is told to whoever asked, who asks again."""
+    with Case(place) as case:
+        server = case.gate.serve()
+        case.journal.must_submit(server.port, 3)
+        drained(server)
+        server.stop()
+        held_until = 2**60
+        case.gate.change(f"update quota set blocked_until = {held_until}")
+
+        assert case.gate.run("release", "catalog", failpoint=name).returncode == KILLED
+
+        server = case.gate.serve()
+        state = {each["name"]: each["state"] for each in server.get("/v1/sources")["sources"]}
+        assert (state["catalog"] == "paused") == name.startswith("before")
+        assert case.gate.run("release", "catalog").stdout == "released: catalog\n"
+        case.lives_on(server)
+
+
 def while_watching(place: Place, name: str) -> None:
     """It dies as it looks at the database's clock, with calls made: the next one has to begin to watch."""
     with Case(place) as case:
@@ -275,6 +294,8 @@ CASES: Mapping[str, Callable[[Place, str], None]] = {
     "after_commit.rescue": while_rescuing,
     "before_commit.cancel": while_cancelling,
     "after_commit.cancel": while_cancelling,
+    "before_commit.release": while_releasing,
+    "after_commit.release": while_releasing,
     "before_commit.sign_off": while_signing_off,
     "after_commit.sign_off": while_signing_off,
 }

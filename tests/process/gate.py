@@ -11,10 +11,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -198,6 +199,27 @@ class Gate:
     def serve(self, **how: Any) -> Server:
         """Start a server and wait until it is ready."""
         return self.start(**how).ready()
+
+    def run(self, *command: str, failpoint: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command that ends by itself, beside the servers: `run("check")`."""
+        return subprocess.run(
+            [sys.executable, "-m", "headgate", *command],
+            cwd=self.folder,
+            env=_environment(self.folder / "headgate.toml", failpoint, {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    def change(self, sql: str) -> None:
+        """Change the database by hand."""
+        if self.postgres:
+            run_sql(self.postgres, sql)
+            return
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            connection.execute(sql)
 
     def stored(self) -> Stored:
         """What the database holds now: a file is looked at in a copy."""

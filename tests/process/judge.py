@@ -20,6 +20,9 @@ LENIENCY = Leniency(lead_us=1_500_000)
 
 DRAIN_S = 60.0
 
+FORGOT = "has forgotten calls"
+"""What a process says that knows better than the database."""
+
 
 def ingestions(server: Server) -> list[dict[str, Any]]:
     """Everything that the server knows of."""
@@ -93,6 +96,7 @@ def assert_kept(
     asked = times_asked(source)
     for refused in journal.refused:
         assert not any(asked[str(each)] for each in refused.ids), f"refused and done: {refused}"
+    assert not any(each.facts(FORGOT) for each in gate.servers), "nothing was put back here"
     rows = gate.stored()
     assert (rows.wrong, rows.held, rows.in_flight) == ((), (), 0)
     report = checker.check(

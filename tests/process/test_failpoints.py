@@ -29,6 +29,7 @@ IN_THE_LONG_RUN = {
     "before_commit.cancel",
     "before_commit.sign_in",
     "before_commit.sign_off",
+    "after_commit.release",
 }
 """Close relatives of those that are tried in every run, and two commands whose loss costs time and nothing else."""
 

@@ -24,9 +24,9 @@ from headgate.core.clock import (
     rejoined,
 )
 from headgate.core.errors import ClockUnwatched, NotFound
-from headgate.core.facts import ClockStepped, TimeUnwatched
+from headgate.core.facts import ClockStepped, LedgerWentBack, TimeUnwatched
 from headgate.core.model import CallRules
-from headgate.core.quota import Pacing, Quota, Window, stretched
+from headgate.core.quota import Pacing, Quota, Window, forgotten_us, stretched
 from headgate.store.commands import buckets
 from headgate.store.engine import HoldAllFirst, Row, RunAgain, Transaction
 from headgate.store.statements import beside
@@ -71,6 +71,11 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
     reading = await tx.reading()
     clock = rows[0][11:]
     offset = await _offset(tx, reading, clock)  # first: windows are taken longer for this look, too
+    if any(row[6] < tx.latest(row[0]) for row in rows):
+        await _hold_every_quota(tx, rows, reading, offset)
+        rows = await tx.lock(SQL.lock, source)
+    for row in rows:
+        tx.show(row[0], row[6])
     quotas = [_taken_longer(tx, quota_from(*row[:6])) for row in rows]
     return _at(source, rows, quotas, reading, offset)
 
@@ -180,6 +185,26 @@ async def _offset(tx: Transaction, reading: Reading, clock: Sequence[Any]) -> Of
     return offset
 
 
+async def _hold_every_quota(
+    tx: Transaction, rows: Sequence[Row], reading: Reading, offset: Offset
+) -> None:
+    """The ledger is older than we know it to have been: which calls it has forgotten, nobody can say.
+
+    Held is every quota, until no call of before now is in its windows: nobody else may know of it.
+    """
+    if not tx.holds_all:
+        raise HoldAllFirst
+    longest_us = 0
+    for quota, windows, last_at, rules in await tx.all(SQL.every_quota):
+        out_us = 0 if rules is None else rules_from(rules).slack_us + rules_from(rules).grace_us
+        held_us = forgotten_us(windows_from(windows), out_us=out_us)
+        now = ledger_time(offset, reading, max(last_at, tx.latest(quota)))
+        await tx.do(SQL.hold_quota, quota, now + held_us, now, reading.wall_us)
+        longest_us = max(longest_us, held_us)
+    by_us, quota = max((tx.latest(row[0]) - row[6], row[0]) for row in rows)
+    tx.state(LedgerWentBack(quota, by_us, longest_us))
+
+
 async def _step(tx: Transaction, known: Offset, offset: Offset) -> None:
     """The reference has stepped: ledger time does not. Whoever comes second runs again with what the first wrote."""
     if not await tx.do(SQL.move_clock, offset.offset_us, known.epoch, known.offset_us):
@@ -221,6 +246,7 @@ async def write_quotas(tx: Transaction, locked: LockedSource) -> None:
     """Write down where the paces stand and how far ledger time is."""
     for quota in locked.quotas:
         await tx.later(SQL.update_quota, quota.name, quota.next_at, locked.now, locked.wall)
+        tx.show(quota.name, locked.now)
 
 
 async def write_time(tx: Transaction, locked: LockedSource) -> None:

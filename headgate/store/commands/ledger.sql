@@ -50,5 +50,14 @@ select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.la
 from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source join clock c on true
 where n.source = ?1 and n.left_at is null order by q.name;
 
+-- every_quota: every quota, with the rules of each source that names it, or did
+select q.name, q.windows, q.last_at, s.rules
+from quota q left join quota_source n on n.quota = q.name left join source s on s.name = n.source order by q.name;
+
+-- hold_quota: nothing is granted before an instant
+update quota set blocked_until = case when blocked_until > ?2 then blocked_until else ?2 end,
+    last_at = ?3, last_wall = ?4
+where name = ?1;
+
 -- update_quota: where the pace stands, and how far ledger time is seen to be
 update quota set next_at = ?2, last_at = ?3, last_wall = ?4 where name = ?1;

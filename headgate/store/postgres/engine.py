@@ -32,6 +32,7 @@ from headgate.store.engine import (
     door_of,
     together_of,
 )
+from headgate.store.latest import Latest
 from headgate.store.postgres.errors import AGAIN, GONE, for_caller, may_go_by_itself
 from headgate.store.postgres.gathering import Gathering
 from headgate.store.postgres.hints import Hints
@@ -92,6 +93,7 @@ class PostgresEngine:
         self._observe = observe
         self._failpoint = failpoint
         self._time = time or DatabaseTime(clock)
+        self._latest = Latest()
         self._pools = Pools(url.dsn, prepared_statements=url.prepared_statements)
         self._pooler = url.pooler
         self._hints = (
@@ -140,7 +142,7 @@ class PostgresEngine:
 
         async def once() -> T:
             async with self._transaction(door_of(query), SNAPSHOT) as connection:
-                tx = PostgresTransaction(connection, self._time, self._failpoint)
+                tx = PostgresTransaction(connection, self._time, self._latest, self._failpoint)
                 try:
                     return await only_waiting_for(tx, begin(tx))
                 except asyncpg.ReadOnlySQLTransactionError as error:
@@ -215,7 +217,7 @@ class PostgresEngine:
         async def once() -> tuple[PostgresTransaction, T]:
             nonlocal hold_all
             async with self._transaction(door, BEGIN) as connection:
-                tx = PostgresTransaction(connection, self._time, self._failpoint)
+                tx = PostgresTransaction(connection, self._time, self._latest, self._failpoint)
                 if hold_all:
                     await hold_all_sources(tx)
                     tx.holds_all = True
@@ -249,7 +251,8 @@ class PostgresEngine:
             await _roll_back(connection)
 
     def _tell(self, tx: PostgresTransaction) -> None:
-        """After the commit: what was believed of the clock, hints, facts."""
+        """After the commit: what was believed of the clock, how far it is, hints, facts."""
+        self._latest.keep(tx.shown)
         for reading, offset in tx.believed:
             self._time.watch.believe(reading, offset)
         for source in set(tx.woken):

@@ -15,6 +15,7 @@ from headgate.core.clock import Newcomer, Offset, Reading, Unwatched, Watch
 from headgate.core.errors import StoreMisused
 from headgate.core.facts import Fact
 from headgate.store.engine import Asked, Failpoint, Row, Value, expect_rows
+from headgate.store.latest import Latest
 from headgate.store.postgres.composing import (
     adding_rows,
     adds,
@@ -58,19 +59,26 @@ class PostgresTransaction:
         "_connection",
         "_failpoint",
         "_later",
+        "_latest",
         "_time",
         "believed",
         "busy",
         "facts",
         "holds_all",
+        "shown",
         "woken",
     )
 
     def __init__(
-        self, connection: asyncpg.Connection, time: Timekeeper, failpoint: Failpoint
+        self,
+        connection: asyncpg.Connection,
+        time: Timekeeper,
+        latest: Latest,
+        failpoint: Failpoint,
     ) -> None:
         self._connection = connection
         self._time = time
+        self._latest = latest
         self._failpoint = failpoint
         self._later: list[tuple[Statement, tuple[Value, ...], int | None]] = []
         self.holds_all = False
@@ -78,6 +86,7 @@ class PostgresTransaction:
         self.facts: list[Fact] = []
         self.woken: list[str] = []
         self.believed: list[tuple[Reading, Offset]] = []
+        self.shown: list[tuple[str, int]] = []
 
     async def one(self, statement: Statement, *values: Value) -> Row | None:
         if self._later:
@@ -155,6 +164,12 @@ class PostgresTransaction:
 
     def margin_us(self, span_us: int) -> int:
         return self._time.watch.margin_us(span_us)
+
+    def latest(self, quota: str) -> int:
+        return self._latest.of(quota)
+
+    def show(self, quota: str, at: int) -> None:
+        self.shown.append((quota, at))
 
     def state(self, fact: Fact) -> None:
         self.facts.append(fact)

@@ -23,6 +23,7 @@ from headgate.core.clock import Clock
 from headgate.core.errors import SourceMisconfigured, StoreMisused, Unavailable
 from headgate.core.facts import Fact
 from headgate.store.engine import Command, Failpoint, WorkerId
+from headgate.store.latest import Latest
 from headgate.store.sqlite.file import connect, migrate
 from headgate.store.sqlite.presence import Presence
 from headgate.store.sqlite.transaction import SqliteTransaction, finished
@@ -58,6 +59,7 @@ class SqliteEngine:
         Raises SourceMisconfigured if the file cannot be used.
         """
         self.wakes = LocalWakes()
+        self._latest = Latest()
         self._path = path
         self._clock = clock
         self._observe = observe
@@ -115,7 +117,9 @@ class SqliteEngine:
         with self._reader() as connection:
             try:
                 connection.execute("begin")
-                tx = SqliteTransaction(connection, self._clock, self._failpoint, [], [])
+                tx = SqliteTransaction(
+                    connection, self._clock, self._failpoint, self._latest, [], [], []
+                )
                 return finished(begin(tx))
             except apsw.Error as error:
                 raise _unavailable(error) from error
@@ -205,7 +209,15 @@ class SqliteEngine:
     def _execute(self, job: Job) -> None:
         """Run one command in its savepoint. Raises only if the transaction itself was lost."""
         self._writer.execute("savepoint command")
-        tx = SqliteTransaction(self._writer, self._clock, self._failpoint, job.facts, job.woken)
+        tx = SqliteTransaction(
+            self._writer,
+            self._clock,
+            self._failpoint,
+            self._latest,
+            job.facts,
+            job.woken,
+            job.shown,
+        )
         try:
             job.result = finished(job.begin(tx))
         except BaseException as error:  # whatever it is, it is that caller's, and the store goes on
@@ -246,6 +258,8 @@ class SqliteEngine:
                 go_on(home, self._begin_group)
 
     def _tell(self, group: list[Job]) -> None:
+        for job in group:
+            self._latest.keep(job.shown)
         for source in {source for job in group for source in job.woken}:
             self.wakes.wake(source)
         for job in group:

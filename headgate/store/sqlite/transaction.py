@@ -11,6 +11,7 @@ from headgate.core.clock import Clock, HostWatch, Newcomer, Offset, Reading, Unw
 from headgate.core.errors import StoreMisused
 from headgate.core.facts import Fact
 from headgate.store.engine import Asked, Failpoint, Row, Value, expect_rows
+from headgate.store.latest import Latest
 from headgate.store.statements import Statement
 
 T = TypeVar("T")
@@ -21,7 +22,16 @@ WATCH = HostWatch()
 class SqliteTransaction:
     """A transaction that never suspends: every method is done when it returns."""
 
-    __slots__ = ("_clock", "_connection", "_cursor", "_facts", "_failpoint", "_woken")
+    __slots__ = (
+        "_clock",
+        "_connection",
+        "_cursor",
+        "_facts",
+        "_failpoint",
+        "_latest",
+        "_shown",
+        "_woken",
+    )
 
     holds_all = True
 
@@ -30,15 +40,19 @@ class SqliteTransaction:
         connection: apsw.Connection,
         clock: Clock,
         failpoint: Failpoint,
+        latest: Latest,
         facts: list[Fact],
         woken: list[str],
+        shown: list[tuple[str, int]],
     ) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._clock = clock
         self._failpoint = failpoint
+        self._latest = latest
         self._facts = facts
         self._woken = woken
+        self._shown = shown
 
     async def one(self, statement: Statement, *values: Value) -> Row | None:
         rows = self._cursor.execute(statement.sqlite, values).fetchall()
@@ -79,6 +93,12 @@ class SqliteTransaction:
 
     def margin_us(self, span_us: int) -> int:
         return 0
+
+    def latest(self, quota: str) -> int:
+        return self._latest.of(quota)
+
+    def show(self, quota: str, at: int) -> None:
+        self._shown.append((quota, at))
 
     def state(self, fact: Fact) -> None:
         self._facts.append(fact)

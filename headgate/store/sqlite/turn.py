@@ -27,14 +27,16 @@ class Job:
     future: asyncio.Future[Any]
     facts: list[Fact] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
+    shown: list[tuple[str, int]] = field(default_factory=list)
     result: Any = None
     error: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:
-        """Nothing of this command is stored: nothing that it said is told."""
+        """Nothing of this command is stored: nothing that it said is told, or remembered."""
         self.error = error
         self.facts.clear()
         self.woken.clear()
+        self.shown.clear()
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from headgate.core.errors import Conflict
-from headgate.core.facts import Fact, TimeUnwatched
+from headgate.core.facts import Fact, LedgerWentBack, TimeUnwatched
 from headgate.core.model import CallReport, Claim, Priority, SourceSpec
 from headgate.core.outcome import (
     Failed,
@@ -484,6 +484,7 @@ class Gate(RuleBasedStateMachine):
         try:
             self.run(assert_rows_agree(self.engine))
             self.ended_once()
+            assert not any(isinstance(fact, LedgerWentBack) for fact in self.facts)
         finally:
             self.run(self.engine.close())
             self.runner.close()
