@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from tests.postgres import PostgresServer, create_database, run_sql
+from tests.process.client import Journal, Wanted
 from tests.process.conftest import MakeGate, Say
 from tests.process.engines import on_postgres
 from tests.process.gate import LEASE_S
-from tests.process.judge import LENIENCY, arrivals, assert_kept
+from tests.process.judge import LENIENCY, arrivals, assert_kept, drained
 from tests.process.submitters import Submitters, merged
 from tests.process.waiting import eventually, now_us
-from tests.processes import free_port, give_away, open_folder
+from tests.processes import children_of, free_port, give_away, open_folder
 from tests.simulator.process import RunningServer
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, on_postgres]
@@ -63,6 +67,20 @@ class Pair:
         create_database(self.primary.url, name)
         hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
         return f"postgresql://postgres@{hosts}/{name}?target_session_attrs=primary"
+
+    def on_the_standby(self, name: str) -> str:
+        return f"{self.standby.url.rpartition('/')[0]}/{name}"
+
+    @contextmanager
+    def standby_frozen(self) -> Iterator[None]:
+        pids = [self.standby.pid, *children_of(self.standby.pid)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture
@@ -110,7 +128,7 @@ def test_a_promoted_standby_keeps_every_promise(
         eventually(lambda: len(arrivals(source)) >= called + 10, "calls go on", within_s=GOES_ON_S)
     assert submitters.failed == []
 
-    gate.postgres = pair.standby.url.rpartition("/")[0] + "/failover"
+    gate.postgres = pair.on_the_standby("failover")
     told = assert_kept(
         gate,
         servers[0],
@@ -123,3 +141,26 @@ def test_a_promoted_standby_keeps_every_promise(
     )
     away_s = (arrivals(source)[called].at_us - killed) / 1e6
     say(f"{away_s:.1f} s from the kill to the next call\n{told}")
+
+
+@pytest.mark.long
+def test_what_the_standby_has_not_taken_is_promised_to_nobody(
+    pair: Pair, source: RunningServer, make_gate: MakeGate, journal: Journal, tmp_path: Path
+) -> None:
+    """A server that is asked to give up a commit, which waits for the standby, commits without it: nobody may ask."""
+    gate = make_gate(source, *QUOTAS, postgres=pair.database("frozen"))
+    server = gate.serve()
+    journal.must_submit(server.port, 3)
+    drained(server)
+    wanted = Wanted(journal.ids(3), key="once")
+    refused = Journal(tmp_path / "refused.jsonl")
+    with pair.standby_frozen():
+        for _ in range(2):
+            assert refused.submit(server.port, wanted) is None
+        pair.primary.kill()
+    pair.standby.promote()
+    gate.postgres = pair.on_the_standby("frozen")
+
+    eventually(lambda: refused.submit(server.port, wanted), "it is taken", within_s=GOES_ON_S)
+    journal.must_submit(server.port, wanted)
+    assert_kept(gate, server, source, journal, *QUOTAS)
