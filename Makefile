@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .make
+STAMP := .venv/made
 # where an environment forbids compiled files, each of some hundred processes would compile everything once more
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -68,4 +68,4 @@ lock: $(STAMP)/dev ## Write requirements*.txt anew from requirements*.in
 	    --no-emit-index-url --no-emit-find-links --no-header $$name.in -o $$name.txt; done
 
 clean: ## Remove what the other targets made
-	rm -rf .venv $(STAMP) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -168,8 +168,8 @@ def test_make_hands_the_number_on() -> None:
             "make",
             "--dry-run",
             "--no-print-directory",
-            "--assume-old=.make/run",
-            "--assume-old=.make/dev",
+            "--assume-old=.venv/made/run",
+            "--assume-old=.venv/made/dev",
         ]
         said = subprocess.run(
             [*dry, "demo", *arguments], cwd=REPOSITORY, capture_output=True, check=True
