@@ -13,7 +13,7 @@ The pace spreads the grants; it promises nothing. All instants are ledger time i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 RHO_PPM = 1_000
@@ -24,8 +24,8 @@ MAX_SPAN_US = 31 * 86_400_000_000
 
 _FOREVER = 2**63
 
-FORGOTTEN_US = 86_400_000_000
-"""For so long at most a quota is held whose ledger has forgotten calls: a day."""
+FORGOTTEN_SPAN_US = 86_400_000_000
+"""Of a quota whose ledger has forgotten calls, windows longer than a day are held like one of a day."""
 
 MAX_EXACT = 1_000
 """Up to this many calls a window counts entries one by one; beyond it, in buckets of a thousandth of its span."""
@@ -125,12 +125,16 @@ def shortened(age_us: int) -> int:
 
 
 def forgotten_us(windows: Sequence[Window], *, out_us: int) -> int:
-    """For how long calls of before now that nobody remembers may occupy windows, a day at most.
+    """For how long calls of before now that nobody remembers may occupy windows.
 
-    `out_us`: how long after its grant such a call may still be on its way.
+    `out_us`: how long after its grant such a call may still be on its way. Windows longer than a day are taken for
+    one of a day: some of the calls before that may be made again.
     """
-    longest_us = max((window.held_us for window in windows), default=0)
-    return min(longest_us + out_us, FORGOTTEN_US) if windows else 0
+    if not windows:
+        return 0
+    longest = max(windows, key=lambda window: window.held_us)
+    at_most = replace(longest, span_us=min(longest.span_us, FORGOTTEN_SPAN_US))
+    return at_most.held_us + stretched(out_us)
 
 
 def decide(

@@ -76,10 +76,13 @@ class Transaction(Protocol):
     def margin_us(self, span_us: int) -> int:
         """How much longer a window of this span has to be taken."""
 
-    def latest(self, quota: str) -> int:
-        """The latest instant of a quota's ledger time that this process knows to be committed; 0 for none."""
+    def latest(self, quota: str, epoch: str | None) -> int:
+        """The latest instant of a quota's ledger time that this process knows to be committed; 0 for none.
 
-    def show(self, quota: str, at: int) -> None:
+        In an epoch, or None: in whichever the process saw last.
+        """
+
+    def show(self, quota: str, epoch: str, at: int) -> None:
         """Remember such an instant, once this is committed."""
 
     def state(self, fact: Fact) -> None:

@@ -47,12 +47,20 @@ class Submission:
 async def accept_together(
     tx: Transaction, submissions: Sequence[Submission]
 ) -> list[str | HeadgateError]:
-    """Store several ingestions that arrived together; of each its id, or the error that is its caller's."""
+    """Store several ingestions that arrived together; of each its id, or the error that is its caller's.
+
+    Keys are taken in their order: two groups with the same ones would wait for each other.
+    """
     await _store(tx, [each for each in submissions if each.idempotency_key is None])
-    return [
-        each.ingestion_id if each.idempotency_key is None else await _one_with_key(tx, each)
-        for each in submissions
-    ]
+    found: list[str | HeadgateError] = [each.ingestion_id for each in submissions]
+    with_key = [place for place, each in enumerate(submissions) if each.idempotency_key is not None]
+    for place in sorted(with_key, key=lambda place: _key(submissions[place])):
+        found[place] = await _one_with_key(tx, submissions[place])
+    return found
+
+
+def _key(submission: Submission) -> tuple[str, str]:
+    return submission.client, submission.idempotency_key or ""
 
 
 def _is_large(submission: Submission) -> bool:

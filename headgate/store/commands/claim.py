@@ -200,15 +200,16 @@ async def _nothing_eligible(tx: Transaction, locked: LockedSource) -> Wait | Idl
 async def _take(tx: Transaction, turn: _Round, head: Head) -> None:
     locked, rules = turn.locked, turn.locked.rules
     cost = rules.cost(len(head.ids))
-    grant = Grant(turn.worker, head.seq, head.number, head.fence, cost, turn.at)
-    await _hold(tx, turn, head)
+    fence = max(head.fence + 1, locked.now)  # a new one, also where the database forgot some (0022)
+    grant = Grant(turn.worker, head.seq, head.number, fence, cost, turn.at)
+    await _hold(tx, turn, head, fence)
     entry = await spend(tx, locked, turn.usages, grant)
     tx.state(BatchClaimed(locked.name, head.seq, head.number, head.attempt))
     turn.claims.append(
         Claim(
             seq=head.seq,
             number=head.number,
-            fence=head.fence,
+            fence=fence,
             entry=entry,
             source=locked.name,
             ids=head.ids,
@@ -232,7 +233,7 @@ def _report_after_us(locked: LockedSource) -> int | None:
     return min(REPORT_US, min(spans) // 4)
 
 
-async def _hold(tx: Transaction, turn: _Round, head: Head) -> None:
+async def _hold(tx: Transaction, turn: _Round, head: Head, fence: int) -> None:
     locked = turn.locked
     lease_until = locked.now + locked.rules.lease_us
     if head.begun:
@@ -240,8 +241,8 @@ async def _hold(tx: Transaction, turn: _Round, head: Head) -> None:
             SQL.take_batch,
             head.seq,
             head.number,
-            head.fence - 1,
             head.fence,
+            fence,
             turn.worker,
             lease_until,
             rows=1,
@@ -257,6 +258,7 @@ async def _hold(tx: Transaction, turn: _Round, head: Head) -> None:
         head.number,
         locked.name,
         head.priority,
+        fence,
         turn.worker,
         lease_until,
         msgspec.json.encode(head.todo).decode(),

@@ -4,7 +4,7 @@ update ingestion set next_batch = ?2, waiting = ?3, begun = begun + ?4 where seq
 -- begin_batch: a batch has a row once it has begun
 insert into batch (seq, number, source, priority, status, ready, attempt, fence, worker, lease_until, todo,
                    left_count, triggered_at)
-values (?1, ?2, ?3, ?4, 'triggered', 0, 1, 1, ?5, ?6, ?7, ?8, ?9);
+values (?1, ?2, ?3, ?4, 'triggered', 0, 1, ?5, ?6, ?7, ?8, ?9, ?10);
 
 -- take_batch: only if it is still as it was read
 update batch set ready = 0, fence = ?4, worker = ?5, lease_until = ?6

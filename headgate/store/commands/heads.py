@@ -25,7 +25,7 @@ MOVED_AT_ONCE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The batch that is next, under the fence that a claim gives it.
+    """The batch that is next, with the fence that it was read with.
 
     `begun` False: it has no row yet; the cursor then moves on to `advance_to`, and `last` says that none follows.
     """
@@ -125,7 +125,7 @@ class Line:
         todo = msgspec.json.decode(todo_json, type=Todo)
         start, ids, _ = await self._chunk_of(seq, number, size)
         called = tuple((p, ids[p - start]) for p in next_call(todo, self._most))
-        return Head(priority, seq, number, attempt, fence + 1, True, todo, called)
+        return Head(priority, seq, number, attempt, fence, True, todo, called)
 
     async def _waiting_head(
         self, priority: int, seq: int, number: int, size: int, id_count: int, batch_count: int
@@ -140,7 +140,7 @@ class Line:
             seq,
             number,
             attempt=1,
-            fence=1,
+            fence=0,
             begun=False,
             todo=(positions,),
             ids=tuple((p, ids[p - start]) for p in positions[: self._most]),

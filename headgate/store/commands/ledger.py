@@ -6,7 +6,7 @@ Lock order: source, quota, clock, ingestion, batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, assert_never
@@ -54,6 +54,7 @@ class LockedSource:
     quotas: list[Quota]
     last_at: int
     last_wall: int
+    epoch: str
     now: int
     wall: int
     looked_us: int
@@ -71,11 +72,12 @@ async def lock_source(tx: Transaction, source: str) -> LockedSource:
     reading = await tx.reading()
     clock = rows[0][11:]
     offset = await _offset(tx, reading, clock)  # first: windows are taken longer for this look, too
-    if any(row[6] < tx.latest(row[0]) for row in rows):
-        await _hold_every_quota(tx, rows, reading, offset)
-        rows = await tx.lock(SQL.lock, source)
-    for row in rows:
-        tx.show(row[0], row[6])
+    if (older := _older(tx, _shown(rows), offset.epoch)) is not None:
+        await _hold_every_quota(tx, older, reading, offset)
+    if older is not None or offset.epoch != clock[0]:
+        rows = await tx.lock(SQL.lock, source)  # every quota was written anew
+    for quota, at in _shown(rows):
+        tx.show(quota, offset.epoch, at)
     quotas = [_taken_longer(tx, quota_from(*row[:6])) for row in rows]
     return _at(source, rows, quotas, reading, offset)
 
@@ -87,9 +89,14 @@ async def see_source(tx: Transaction, source: str) -> LockedSource | None:
         return None
     clock = rows[0][11:]
     reading, offset = await tx.reading(), Offset(*clock)
-    if reading.epoch not in {None, offset.epoch}:
+    if reading.epoch not in {None, offset.epoch} or _older(tx, _shown(rows), offset.epoch):
         return None
     return _at(source, rows, [quota_from(*row[:6]) for row in rows], reading, offset)
+
+
+def _shown(rows: Sequence[Row]) -> list[tuple[str, int]]:
+    """How far the ledger time of each quota is, of rows as `lock` and `see` have them."""
+    return [(row[0], row[6]) for row in rows]
 
 
 def _at(
@@ -105,6 +112,7 @@ def _at(
         quotas,
         last_at,
         last_wall,
+        offset.epoch,
         ledger_time(offset, reading, last_at),
         reading.wall_us,
         reading.asked_us,
@@ -136,7 +144,11 @@ async def hold_source(tx: Transaction, source: str) -> None:
 
 
 async def hold_all_sources(tx: Transaction) -> None:
-    """Have every source to oneself until the transaction ends: whoever changes quotas, or the ledger's time."""
+    """Have every source to oneself until the transaction ends: whoever changes quotas, or the ledger's time.
+
+    One after the other: sources are added and renamed under this, and the next one has to see them.
+    """
+    await tx.lock(SQL.hold_all_turn)
     await tx.lock(SQL.hold_all)
 
 
@@ -185,24 +197,34 @@ async def _offset(tx: Transaction, reading: Reading, clock: Sequence[Any]) -> Of
     return offset
 
 
-async def _hold_every_quota(
-    tx: Transaction, rows: Sequence[Row], reading: Reading, offset: Offset
-) -> None:
-    """The ledger is older than we know it to have been: which calls it has forgotten, nobody can say.
+def _older(
+    tx: Transaction, shown: Iterable[tuple[str, int]], epoch: str | None
+) -> tuple[int, str] | None:
+    """By how much the ledger of a quota is older than we know it to have been, and of which; None if none is.
 
-    Held is every quota, until no call of before now is in its windows: nobody else may know of it.
+    `shown`: quotas, with the latest instant that each has shown.
+    """
+    by_us, quota = max(((tx.latest(name, epoch) - at, name) for name, at in shown), default=(0, ""))
+    return (by_us, quota) if by_us > 0 else None
+
+
+async def _hold_every_quota(
+    tx: Transaction, older: tuple[int, str], reading: Reading, offset: Offset
+) -> None:
+    """Which calls a ledger that is older has forgotten, nobody can say, and perhaps nobody else knows that it has.
+
+    Held is every quota, until no call of before now is in its windows.
     """
     if not tx.holds_all:
         raise HoldAllFirst
     longest_us = 0
     for quota, windows, last_at, rules in await tx.all(SQL.every_quota):
         out_us = 0 if rules is None else rules_from(rules).slack_us + rules_from(rules).grace_us
-        held_us = forgotten_us(windows_from(windows), out_us=out_us)
-        now = ledger_time(offset, reading, max(last_at, tx.latest(quota)))
+        held_us = forgotten_us(_longer(tx, windows_from(windows)), out_us=out_us)
+        now = ledger_time(offset, reading, max(last_at, tx.latest(quota, None)))
         await tx.do(SQL.hold_quota, quota, now + held_us, now, reading.wall_us)
         longest_us = max(longest_us, held_us)
-    by_us, quota = max((tx.latest(row[0]) - row[6], row[0]) for row in rows)
-    tx.state(LedgerWentBack(quota, by_us, longest_us))
+    tx.state(LedgerWentBack(older[1], older[0], longest_us))
 
 
 async def _step(tx: Transaction, known: Offset, offset: Offset) -> None:
@@ -217,6 +239,7 @@ async def _rejoin(tx: Transaction, before: Offset, reading: Reading) -> Offset:
 
     For short windows only watched time counts: what occupied them is carried along.
     """
+    older = _older(tx, [(name, at) for name, at in await tx.all(SQL.every_last)], epoch=None)
     last, wall_at_last = await newest_shown(tx) or (reading.wall_us, reading.wall_us)
     believed_us = believed(reading, wall_at_last=wall_at_last)
     since = last - stretched(SHORT_WINDOW_US)
@@ -228,25 +251,31 @@ async def _rejoin(tx: Transaction, before: Offset, reading: Reading) -> Offset:
         raise RunAgain
     await tx.do(SQL.rejoin_quotas, last + believed_us, reading.wall_us)
     tx.state(TimeUnwatched(believed_us))
+    if older is not None:
+        await _hold_every_quota(tx, older, reading, after)
     return after
 
 
 def _taken_longer(tx: Transaction, quota: Quota) -> Quota:
+    windows = _longer(tx, quota.windows)
+    return quota if windows == quota.windows else replace(quota, windows=windows)
+
+
+def _longer(tx: Transaction, windows: tuple[Window, ...]) -> tuple[Window, ...]:
     """Where looking at the clock takes time, a step may have gone unseen for as long: windows are taken longer."""
-    windows = tuple(
+    return tuple(
         replace(window, margin_us=margin_us)
         if (margin_us := tx.margin_us(window.span_us))
         else window
-        for window in quota.windows
+        for window in windows
     )
-    return quota if windows == quota.windows else replace(quota, windows=windows)
 
 
 async def write_quotas(tx: Transaction, locked: LockedSource) -> None:
     """Write down where the paces stand and how far ledger time is."""
     for quota in locked.quotas:
         await tx.later(SQL.update_quota, quota.name, quota.next_at, locked.now, locked.wall)
-        tx.show(quota.name, locked.now)
+        tx.show(quota.name, locked.epoch, locked.now)
 
 
 async def write_time(tx: Transaction, locked: LockedSource) -> None:

@@ -16,6 +16,11 @@ update clock set epoch = ?1, offset_us = ?2, touches = touches + 1 where epoch =
 -- move_clock: the reference has stepped, ledger time has not
 update clock set offset_us = ?1 where epoch = ?2 and offset_us = ?3;
 
+-- hold_all_turn (sqlite): nothing, since whoever writes has the file to himself
+
+-- hold_all_turn (postgres): a row that stands for all sources, also for those that are still to come
+select 1 from schema_version where number = 1 for update;
+
 -- hold_all (sqlite): nothing, since whoever writes has the file to himself
 
 -- hold_all (postgres): every source, until the transaction ends
@@ -49,6 +54,9 @@ select q.name, q.windows, q.pacing, q.next_at, q.blocked_until, q.slowdown, q.la
        q.last_wall, s.rules, s.failures, s.closed_until, c.epoch, c.offset_us
 from quota_source n join quota q on q.name = n.quota join source s on s.name = n.source join clock c on true
 where n.source = ?1 and n.left_at is null order by q.name;
+
+-- every_last: how far every quota's ledger time is
+select name, last_at from quota;
 
 -- every_quota: every quota, with the rules of each source that names it, or did
 select q.name, q.windows, q.last_at, s.rules

@@ -1,8 +1,10 @@
 -- source: a source takes another name
 update source set name = ?2 where name = ?1;
 
--- quota: its own quota has its name
-update quota set name = ?2 where name = ?1;
+-- quota: its own quota has its name, and is as far as any: the name may have been another's, of whom somebody knows
+update quota set name = ?2, last_at = (select max(last_at) from quota),
+    last_wall = (select last_wall from quota order by last_at desc limit 1)
+where name = ?1;
 
 -- shares: what it is charged to
 update quota_source set source = ?2 where source = ?1;

@@ -18,6 +18,7 @@ SQL = beside(__file__)
 async def renew(tx: Transaction, claims: Sequence[Claim], *, worker: WorkerId) -> list[Claim]:
     """Renew every lease of these claims; returns those that were lost."""
     now = await ledger_now(tx)
-    leases = [(each.seq, each.number, each.fence, now + each.lease_us, worker) for each in claims]
+    in_order = sorted(claims, key=lambda each: (each.seq, each.number))  # as a rescue locks them
+    leases = [(each.seq, each.number, each.fence, now + each.lease_us, worker) for each in in_order]
     kept = set(await tx.each(SQL.renew, leases))
     return [each for each in claims if (each.seq, each.number, each.fence) not in kept]

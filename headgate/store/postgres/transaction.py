@@ -15,7 +15,7 @@ from headgate.core.clock import Newcomer, Offset, Reading, Unwatched, Watch
 from headgate.core.errors import StoreMisused
 from headgate.core.facts import Fact
 from headgate.store.engine import Asked, Failpoint, Row, Value, expect_rows
-from headgate.store.latest import Latest
+from headgate.store.latest import Latest, Shown
 from headgate.store.postgres.composing import (
     adding_rows,
     adds,
@@ -86,7 +86,7 @@ class PostgresTransaction:
         self.facts: list[Fact] = []
         self.woken: list[str] = []
         self.believed: list[tuple[Reading, Offset]] = []
-        self.shown: list[tuple[str, int]] = []
+        self.shown: list[Shown] = []
 
     async def one(self, statement: Statement, *values: Value) -> Row | None:
         if self._later:
@@ -165,11 +165,11 @@ class PostgresTransaction:
     def margin_us(self, span_us: int) -> int:
         return self._time.watch.margin_us(span_us)
 
-    def latest(self, quota: str) -> int:
-        return self._latest.of(quota)
+    def latest(self, quota: str, epoch: str | None) -> int:
+        return self._latest.of(quota, epoch)
 
-    def show(self, quota: str, at: int) -> None:
-        self.shown.append((quota, at))
+    def show(self, quota: str, epoch: str, at: int) -> None:
+        self.shown.append((quota, epoch, at))
 
     def state(self, fact: Fact) -> None:
         self.facts.append(fact)

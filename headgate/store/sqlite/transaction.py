@@ -11,7 +11,7 @@ from headgate.core.clock import Clock, HostWatch, Newcomer, Offset, Reading, Unw
 from headgate.core.errors import StoreMisused
 from headgate.core.facts import Fact
 from headgate.store.engine import Asked, Failpoint, Row, Value, expect_rows
-from headgate.store.latest import Latest
+from headgate.store.latest import Latest, Shown
 from headgate.store.statements import Statement
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class SqliteTransaction:
         latest: Latest,
         facts: list[Fact],
         woken: list[str],
-        shown: list[tuple[str, int]],
+        shown: list[Shown],
     ) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
@@ -94,11 +94,11 @@ class SqliteTransaction:
     def margin_us(self, span_us: int) -> int:
         return 0
 
-    def latest(self, quota: str) -> int:
-        return self._latest.of(quota)
+    def latest(self, quota: str, epoch: str | None) -> int:
+        return self._latest.of(quota, epoch)
 
-    def show(self, quota: str, at: int) -> None:
-        self._shown.append((quota, at))
+    def show(self, quota: str, epoch: str, at: int) -> None:
+        self._shown.append((quota, epoch, at))
 
     def state(self, fact: Fact) -> None:
         self._facts.append(fact)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headgate.core.facts import Fact
+from headgate.store.latest import Shown
 from headgate.store.sqlite.transaction import SqliteTransaction
 
 
@@ -27,7 +28,7 @@ class Job:
     future: asyncio.Future[Any]
     facts: list[Fact] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
-    shown: list[tuple[str, int]] = field(default_factory=list)
+    shown: list[Shown] = field(default_factory=list)
     result: Any = None
     error: BaseException | None = None
 

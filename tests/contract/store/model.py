@@ -230,7 +230,7 @@ class Model:
         batch.update(
             begun=True,
             worker=worker,
-            fence=batch["fence"] + 1,
+            fence=max(batch["fence"] + 1, self.now),
             lease_until=self.now + LEASE_US,
             due=None,
         )

@@ -472,7 +472,7 @@ async def test_the_same_batch_has_another_fence_at_each_claim(bench: Bench) -> N
     await bench.submit(1)
     fences = [(await bench.call(Failed("broken"))).fence for _ in range(3)]
 
-    assert fences == [1, 2, 3]
+    assert sorted(set(fences)) == fences
 
 
 async def test_a_claim_under_another_fence_can_settle_nothing(bench: Bench) -> None:

@@ -9,16 +9,20 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import asyncpg
 import pytest
 
 from headgate.core.clock import HostWatch, Offset, Reading, Unwatched
-from headgate.core.model import QuotaSpec, SourceSpec, Status
+from headgate.core.model import Priority, QuotaSpec, SourceSpec, Status
 from headgate.core.quota import Wait, Window
 from headgate.core.retry import Complete
+from headgate.store.commands.accept import ChunkRow, Submission, accept_together
 from headgate.store.commands.beat import beat
 from headgate.store.commands.cancel import cancel
 from headgate.store.commands.claim import Claims, claim
 from headgate.store.commands.configure import configure
+from headgate.store.commands.ledger import hold_all_sources, hold_source
+from headgate.store.commands.renew import renew
 from headgate.store.commands.rescue import rescue
 from headgate.store.commands.settle import Lost, settle
 from headgate.store.engine import HoldAllFirst, Transaction
@@ -41,10 +45,10 @@ def new_engine(postgres_database: str, clock: FakeClock) -> OpenEngine:
 
 
 class Slow:
-    """A transaction that stands still once, before a statement of a name, for as long as others need."""
+    """A transaction that stands still once, before the nth statement of a name, for as long as others need."""
 
-    def __init__(self, tx: Transaction, before: str, seconds: float) -> None:
-        self._tx, self._before, self._seconds = tx, before, seconds
+    def __init__(self, tx: Transaction, before: str, seconds: float, nth: int) -> None:
+        self._tx, self._before, self._seconds, self._left = tx, before, seconds, nth
         self.stood = False
 
     def __getattr__(self, name: str) -> Any:
@@ -53,18 +57,22 @@ class Slow:
             return method
 
         async def call(statement: Any, *values: Any, **more: Any) -> Any:
-            if statement.name == self._before and not self.stood:
-                self.stood = True
-                await select(self._tx, f"select pg_sleep({self._seconds})")
+            if statement.name == self._before:
+                self._left -= 1
+                if self._left == 0:
+                    self.stood = True
+                    await select(self._tx, f"select pg_sleep({self._seconds})")
             return await method(statement, *values, **more)
 
         return call
 
 
-def slow(command: Callable[..., Any], *, before: str, seconds: float = 0.6) -> Callable[..., Any]:
+def slow(
+    command: Callable[..., Any], *, before: str, seconds: float = 0.6, nth: int = 1
+) -> Callable[..., Any]:
     @functools.wraps(command)
     async def run(tx: Transaction, *args: Any, **kwargs: Any) -> Any:
-        standing = Slow(tx, before, seconds)
+        standing = Slow(tx, before, seconds, nth)
         result = await command(standing, *args, **kwargs)
         assert standing.stood, f"nothing came to {before}"
         return result
@@ -273,3 +281,95 @@ async def test_who_finds_first_that_nobody_watched_has_every_source_before_the_c
 
     assert isinstance(got, Claims)
     assert set(stopped) == {HoldAllFirst}
+
+
+async def test_groups_with_the_same_keys_in_another_order_do_not_wait_for_each_other(
+    bench: Bench, other: Bench
+) -> None:
+    await bench.configure(source())
+    stopped: list[type[BaseException]] = []
+
+    async def meanwhile_the_other_way_round() -> Any:
+        await asyncio.sleep(0.25)
+        group = [submission("other-2", "key-2"), submission("other-1", "key-1")]
+        return await other.engine.run(noting(accept_together, stopped), group)
+
+    group = [submission("one-1", "key-1"), submission("one-2", "key-2")]
+    standing = noting(slow(accept_together, before="same_key", nth=2), stopped)
+    found, also_found = await asyncio.gather(
+        bench.engine.run(standing, group), meanwhile_the_other_way_round()
+    )
+
+    assert found == ["one-1", "one-2"]
+    assert also_found == ["one-2", "one-1"]
+    assert asyncpg.DeadlockDetectedError not in stopped
+
+
+def submission(ingestion_id: str, key: str) -> Submission:
+    chunks = [ChunkRow(0, 1, None, b"[1]")]
+    return Submission(
+        ingestion_id, "default", "catalog", Priority.LOW, 3, 1, 1, 1, chunks, key, b"body"
+    )
+
+
+async def test_a_renewal_and_a_rescue_of_the_same_batches_do_not_wait_for_each_other(
+    bench: Bench, other: Bench
+) -> None:
+    """The worker was held up for longer than its leases, and knows its batches in the order that it took them."""
+    await bench.configure(source(batch_size=1))
+    await bench.submit(1, priority=Priority.LOW)
+    await bench.submit(2, priority=Priority.HIGH)
+    claims = [await bench.claim(), await bench.claim()]
+    bench.clock.advance(16 * SECOND)
+    stopped: list[type[BaseException]] = []
+
+    async def rescued() -> int:
+        await asyncio.sleep(0.2)
+        return await other.engine.run(noting(rescue, stopped), "worker-1", dead=False)
+
+    async def renewed() -> Any:
+        await asyncio.sleep(0.4)
+        return await bench.engine.run(noting(renew, stopped), claims, worker="worker-1")
+
+    back, lost, _ = await asyncio.gather(
+        rescued(), renewed(), bench.engine.run(lock_batch_for_a_while, 1)
+    )
+
+    assert claims[0].seq > claims[1].seq
+    assert (back, len(lost)) in {(2, 2), (0, 0)}
+    assert stopped == []
+
+
+async def lock_batch_for_a_while(tx: Transaction, seq: int) -> None:
+    await select(tx, f"select 1 from batch where seq = {seq} for update")
+    await select(tx, "select pg_sleep(0.6)")
+
+
+async def test_whoever_holds_every_source_holds_also_one_that_was_just_added(
+    bench: Bench, other: Bench
+) -> None:
+    await bench.configure(source("old"))
+    told: list[str] = []
+
+    async def hold_all_for_a_while(tx: Transaction) -> None:
+        await hold_all_sources(tx)
+        told.append("all are held")
+        await select(tx, "select pg_sleep(0.5)")
+        told.append("and let go")
+
+    async def hold_new(tx: Transaction) -> None:
+        await hold_source(tx, "new")
+        told.append("the new one is held")
+
+    async def after(seconds: float, command: Any) -> None:
+        await asyncio.sleep(seconds)
+        await other.engine.run(command)
+
+    adding = slow(configure, before="upsert_source")
+    await asyncio.gather(
+        bench.engine.run(adding, [source("new"), source("old")], []),
+        after(0.25, hold_all_for_a_while),
+        after(0.85, hold_new),
+    )
+
+    assert told == ["all are held", "and let go", "the new one is held"]

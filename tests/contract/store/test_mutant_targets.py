@@ -52,7 +52,7 @@ async def test_a_batch_is_taken_only_under_the_fence_that_was_read(bench: Bench)
     after = await bench.claim()
     await bench.rescue()
 
-    assert after.fence == before.fence + 1
+    assert after.fence > before.fence
     assert await take(bench, after, read=before.fence) == 0
     assert await bench.claimed_ids() == [1, 2, 3]
 

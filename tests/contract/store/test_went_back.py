@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from headgate.core.model import Priority
 from headgate.core.quota import Hold, Wait, Window
 from headgate.store.commands.claim import claim
 from headgate.store.commands.release import release
+from headgate.store.commands.settle import Lost, Settled
 from headgate.store.engine import Transaction
 from tests.contract.store.bench import DAY, HOUR, MINUTE, Bench, change, shared, source
 from tests.fakes import SECOND
@@ -23,8 +25,8 @@ OUT_US = 6 * SECOND
 
 
 def forgets_after_us(us: int) -> int:
-    """A window and a thousandth, and what may still be on its way."""
-    return us + us // 1_000 + OUT_US
+    """A window, what may still be on its way, and a thousandth of both."""
+    return us + us // 1_000 + OUT_US + OUT_US // 1_000
 
 
 async def put_back(bench: Bench, us: int, quota: str = "catalog") -> None:
@@ -60,12 +62,12 @@ async def test_every_quota_is_held_until_what_was_forgotten_has_left_its_windows
     assert len(bench.stated(LedgerWentBack)) == 1
 
 
-async def test_it_is_held_for_a_day_at_most(bench: Bench) -> None:
+async def test_a_window_of_more_than_a_day_is_held_like_one_of_a_day(bench: Bench) -> None:
     await bench.configure(source(windows=[Window(100, 31 * DAY)], batch_size=1))
     await called(bench)
     await put_back(bench, MINUTE)
 
-    assert (await bench.refused()).for_us == DAY
+    assert (await bench.refused()).for_us == forgets_after_us(DAY)
 
 
 async def test_a_source_without_windows_goes_on(bench: Bench) -> None:
@@ -142,6 +144,83 @@ async def test_what_was_never_committed_is_not_missed(bench: Bench) -> None:
 
     await bench.claim()
     assert bench.stated(LedgerWentBack) == []
+
+
+async def test_names_that_change_places_are_no_sign_of_it(bench: Bench, other: Bench) -> None:
+    await bench.configure(source("a", batch_size=1), source("b", batch_size=1))
+    await called(bench, "b")
+    bench.clock.advance(MINUTE)
+    await called(bench, "a")
+    was_a = replace(source("c", batch_size=1), was="a")
+    was_b = replace(source("a", batch_size=1), was="b")
+
+    await other.configure(was_a, was_b)
+
+    await bench.claim("a")
+    assert bench.stated(LedgerWentBack) == []
+
+
+async def test_a_call_that_was_forgotten_settles_nothing_that_was_made_afterwards(
+    bench: Bench, other: Bench
+) -> None:
+    """Its batch is claimed again, and everything that is counted begins where it did then."""
+    await bench.configure(source(windows=[Window(1, SECOND)], batch_size=1))
+    other.sources |= bench.sources
+    await bench.submit(1)
+    forgotten = await bench.claim()
+    for sql in (
+        "delete from ledger",
+        "delete from ledger_charge",
+        "delete from batch",
+        "update ingestion set next_batch = 0, waiting = 1, begun = 0",
+    ):
+        await bench.engine.run(change, sql)
+    await put_back(bench, 1)
+    bench.clock.advance((await bench.refused()).for_us or 0)
+    again = await other.claim()
+    assert (forgotten.seq, forgotten.number) == (again.seq, again.number)
+
+    assert await bench.renew(forgotten) == [forgotten]
+    assert await bench.settle(forgotten) == Lost()
+    assert isinstance(await other.settle(again), Settled)
+
+
+# -- nobody watched meanwhile -----------------------------------------------------------------------------------
+
+
+async def test_it_is_noticed_by_whoever_finds_that_nobody_watched_meanwhile(bench: Bench) -> None:
+    """Then the ledger goes on from later than anybody remembers, since much time is believed to have passed."""
+    await bench.configure(source(windows=[Window(10, HOUR)], batch_size=1))
+    await called(bench)
+    await put_back(bench, MINUTE)
+    bench.clock.reboot(away_us=20 * MINUTE)
+
+    waits = await bench.refused()
+
+    assert (waits.why, waits.for_us) == (Hold.PAUSED, forgets_after_us(HOUR))
+    assert bench.stated(LedgerWentBack) == [
+        LedgerWentBack("catalog", MINUTE, forgets_after_us(HOUR))
+    ]
+
+
+async def test_whoever_looks_later_does_not_notice_it_once_more(bench: Bench, other: Bench) -> None:
+    """Somebody may have released the sources meanwhile."""
+    await bench.configure(
+        source(windows=[Window(10, HOUR)], batch_size=1),
+        source("other", windows=[Window(10, HOUR)], batch_size=1),
+    )
+    other.sources |= bench.sources
+    await called(bench)
+    bench.clock.advance(MINUTE)
+    await called(other, "other")
+    await put_back(bench, 10 * SECOND)
+    await put_back(bench, 2 * MINUTE, "other")
+    bench.clock.reboot(away_us=MINUTE)
+    assert (await bench.refused()).why is Hold.PAUSED
+    await bench.engine.run(release, ["catalog", "other"])
+
+    await other.claim("other")
+    assert other.stated(LedgerWentBack) == []
 
 
 # -- somebody knows better ------------------------------------------------------------------------------------
