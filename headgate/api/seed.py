@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -48,6 +49,9 @@ async def _pages(service: Service, view: IngestionView) -> AsyncIterator[bytes]:
     """The same JSON in pieces: each page is a snapshot of its own, and none is held while the client reads."""
     yield _whole(view, [])[:-2]
     for first in range(0, view.batch_count, PAGE):
+        await asyncio.sleep(
+            0
+        )  # neither a file nor a fast client makes us wait: give others their turn
         page = _encode(await service.batches(view, first=first, most=PAGE))[1:-1]
         yield b"," + page if first else page
     yield b"]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,12 @@ from headgate.settings import Configuration
 from headgate.store.postgres.url import PostgresUrl
 
 BACKLOG = 2_048
+
+FINISH_S = 10
+"""How long requests may go on after a signal to stop; a body that does not come would hold the stop up for ever."""
+
+OPEN_FILES = 65_536
+"""Up to so many connections at once, where the machine allows it: systemd's first limit is 1,024."""
 
 
 def serve(
@@ -49,8 +56,22 @@ def work(configuration: Configuration, flags: Mapping[str, object]) -> None:
 
 
 def _run(app: ASGIApp, listener: socket.socket, greeting: str) -> None:
-    config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_keep_alive=75)
+    _allow_many_connections()
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=FINISH_S,
+    )
     _Server(config, greeting).run(sockets=[listener])
+
+
+def _allow_many_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from itertools import pairwise
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from headgate.api.seed import PAGE, _pages
+from headgate.core.model import Priority
+from headgate.service import Service
+from headgate.store.commands.configure import configure
+from headgate.store.sqlite.engine import SqliteEngine
 from tests.api.client import Api, until
 from tests.api.conftest import Serve
+from tests.contract.store.bench import source
+from tests.fakes import FakeClock
 
 RANK = {"yet_to_start": 0, "triggered": 1, "completed": 2, "failed": 2, "cancelled": 2}
 FULL = 1_000
@@ -242,3 +251,30 @@ def test_a_hundred_thousand_ids_are_shown_to_who_insists(still: Api):
 
     assert len(batches) == 33_334
     assert batches[-1]["ids"] == [99_999]
+
+
+@pytest.mark.anyio
+async def test_who_asks_for_a_long_one_leaves_others_their_turn(tmp_path: Path):
+    """Neither a file nor a client that reads fast makes us wait: a million ids took over a second of everybody's."""
+    catalog = source(batch_size=1)
+    engine = SqliteEngine(tmp_path / "headgate.db", clock=FakeClock())
+    await engine.run(configure, [catalog], [])
+    service = Service(
+        engine, clock=FakeClock(), sources={"catalog": catalog}, default_source="catalog"
+    )
+    accepted = await service.submit(list(range(5 * PAGE)), priority=Priority.LOW)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    pages = [page async for page in _pages(service, await service.status(accepted))]
+    task.cancel()
+    await engine.close()
+
+    assert len(json.loads(b"".join(pages))["batches"]) == 5 * PAGE
+    assert turns >= 5

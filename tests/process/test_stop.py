@@ -136,3 +136,14 @@ def test_a_second_signal_does_no_harm(
 
     next_one = gate.serve()
     assert_kept(gate, next_one, slow, journal, QUOTA)
+
+
+@pytest.mark.long
+def test_a_body_that_never_comes_does_not_hold_the_stop_up(
+    source: RunningServer, make_gate: MakeGate
+) -> None:
+    server = make_gate(source, QUOTA).serve()
+    with open_request(server.port):
+        server.signal(signal.SIGTERM)
+
+        assert server.ended() in {0, -signal.SIGTERM}

@@ -245,6 +245,9 @@ class PostgresEngine:
                 yield connection
             except TimeoutError:
                 raise  # it would be silent to a rollback, too
+            except asyncpg.ReadOnlySQLTransactionError:
+                connection.terminate()  # a new one learns where the primary is, and what the default is by then
+                raise
             except BaseException:
                 await _roll_back(connection)
                 raise

@@ -21,10 +21,10 @@ import apsw
 
 from headgate.core.clock import Clock
 from headgate.core.errors import SourceMisconfigured, StoreMisused, Unavailable
-from headgate.core.facts import Fact
+from headgate.core.facts import Fact, StoreBack, StoreLost
 from headgate.store.engine import Command, Failpoint, WorkerId
 from headgate.store.latest import Latest
-from headgate.store.sqlite.file import connect, migrate
+from headgate.store.sqlite.file import connect, identity, migrate
 from headgate.store.sqlite.presence import Presence
 from headgate.store.sqlite.transaction import SqliteTransaction, finished
 from headgate.store.sqlite.turn import Job, Turn, answer, go_on
@@ -58,6 +58,7 @@ class SqliteEngine:
 
         Raises SourceMisconfigured if the file cannot be used.
         """
+        path = path.resolve()  # SQLite's log lies beside the file itself, and so does who is alive
         self.wakes = LocalWakes()
         self._latest = Latest()
         self._path = path
@@ -70,6 +71,7 @@ class SqliteEngine:
         )
         self._writer = connect(path, self._wait_for_writer)
         migrate(self._writer, failpoint)
+        self._file = identity(path)
         self._patient = False
         self._watcher = self._connect_reader()
         self.presence = Presence(path)
@@ -114,6 +116,8 @@ class SqliteEngine:
     def _read(self, begin: Callable[[SqliteTransaction], Coroutine[Any, Any, T]]) -> T:
         if self._closed:
             raise Unavailable("the store is closed")
+        if (gone := self._gone()) is not None:
+            raise gone
         with self._reader() as connection:
             try:
                 connection.execute("begin")
@@ -141,7 +145,10 @@ class SqliteEngine:
     async def attend(self) -> None:
         """Notice the commits of other processes; alone on the file, look only once a second whether one came."""
         seen = self.data_version()
+        lost = False
         while True:
+            lost = self._tell_if_lost(lost)
+            self.presence.stay()
             if not self.presence.others():
                 await asyncio.sleep(ALONE_S)
                 continue
@@ -151,6 +158,23 @@ class SqliteEngine:
                 if version != seen:
                     seen = version
                     self.wakes.wake_all()
+
+    def _tell_if_lost(self, before: bool) -> bool:
+        """Say once that the file is gone, and once that it is back: with nobody asking, nobody else would."""
+        gone = self._gone()
+        if gone is not None and not before:
+            self._observe(StoreLost(gone.message))
+        elif gone is None and before:
+            self._observe(StoreBack())
+        return gone is not None
+
+    def _gone(self) -> Unavailable | None:
+        """What we have open is not what others find there any more: whatever is written to it would be lost."""
+        if identity(self._path) == self._file:
+            return None
+        return Unavailable(
+            f"the database file {self._path} was removed or replaced: put it back, or start Headgate again"
+        )
 
     def data_version(self) -> int:
         """A number that changes when somebody commits; it compares within one connection only, so it has its own."""
@@ -173,10 +197,12 @@ class SqliteEngine:
     def _begin_group(self) -> None:
         """On the loop: begin at once, or leave the waiting for another process to the thread."""
         try:
+            if (gone := self._gone()) is not None:
+                raise gone
             self._writer.execute("begin immediate")
         except apsw.BusyError:
             self._to_thread.put(self._begin_patiently)
-        except apsw.Error as error:
+        except (apsw.Error, Unavailable) as error:
             self._land(self._turn.dismiss(), error)
         else:
             self._execute_group()
@@ -317,6 +343,8 @@ def _for_caller(error: BaseException) -> BaseException:
 
 def _unavailable(error: BaseException) -> Unavailable:
     """What an error of the file means to the caller."""
+    if isinstance(error, Unavailable):
+        return error
     if isinstance(error, apsw.FullError):
         return Unavailable("the disk is full: nothing was stored; free some space", retry_after_s=5)
     if isinstance(error, apsw.BusyError):

@@ -43,6 +43,15 @@ def _make(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there, None if none is: another one may take its name. Opens nothing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _prepare(connection: apsw.Connection, path: Path) -> None:
     if (
         connection.pragma("journal_mode") != "wal"

@@ -7,6 +7,7 @@ drops it when the process ends in whatever way. It is taken after any fork, sinc
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headgate.store.engine import WorkerId
+
+_ANY_WORKER = "[0-9a-f]" * 32
 
 
 class Presence:
@@ -30,10 +33,18 @@ class Presence:
         with _taken(self._file_of(worker)) as free:
             return free
 
+    def stay(self) -> None:
+        """Make our file again if somebody removed it: without one we would be taken for dead."""
+        if not os.fstat(self._held).st_nlink:
+            held, self._held = self._held, self._made(self.worker)
+            _lock(self._held)
+            os.close(held)
+
     def others(self) -> bool:
         """Whether another live process has the database open; sweeps away the files of the dead."""
         alive = False
-        for file in self._database.parent.glob(f"{self._database.name}.*.alive"):
+        name = glob.escape(self._database.name)
+        for file in self._database.parent.glob(f"{name}.{_ANY_WORKER}.alive"):
             if file == self._file_of(self.worker):
                 continue
             with _taken(
@@ -52,12 +63,13 @@ class Presence:
     def _join(self) -> tuple[WorkerId, int]:
         while True:
             worker = uuid.uuid4().hex
-            descriptor = os.open(
-                self._file_of(worker), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+            descriptor = self._made(worker)
             if _lock(descriptor) and os.fstat(descriptor).st_nlink:
                 return worker, descriptor
             os.close(descriptor)  # a sweep came between creating and locking: take another name
+
+    def _made(self, worker: WorkerId) -> int:
+        return os.open(self._file_of(worker), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _file_of(self, worker: WorkerId) -> Path:
         return self._database.with_name(f"{self._database.name}.{worker}.alive")
@@ -65,11 +77,11 @@ class Presence:
 
 @contextmanager
 def _taken(file: Path) -> Iterator[bool]:
-    """Hold a file's lock if its owner does not; a file that is gone has no owner."""
+    """Hold a file's lock if its owner does not; a file that is gone has no owner, of another user's nobody can tell."""
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield True
+    except (FileNotFoundError, PermissionError) as error:
+        yield isinstance(error, FileNotFoundError)
         return
     try:
         yield _lock(descriptor)

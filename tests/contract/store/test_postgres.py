@@ -197,6 +197,27 @@ async def test_an_observer_that_raises_does_not_run_again_what_is_committed(
     assert await bench.rows("select count(*) from ledger") == [(1,)]
 
 
+async def test_a_database_that_takes_no_writes_is_used_again_once_it_does(
+    postgres_server: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those do that are looked after, when their disk is full. Sessions keep what was so when they began."""
+    monkeypatch.setattr("headgate.store.postgres.engine.PATIENCE_S", 0.3)
+    database = await asyncio.to_thread(create_database, postgres_server, "read_only")
+    url = parse_postgres_url(database)
+    engine = PostgresEngine(url, clock=clock, time=FakeTime(clock))
+    await engine.open()
+    setting = "alter database read_only set default_transaction_read_only to"
+    await asyncio.to_thread(run_sql, postgres_server, f"{setting} on")
+    with pytest.raises(Unavailable):
+        await asyncio.gather(*(engine.run(cut) for _ in range(4)))
+    with pytest.raises(Unavailable, match="takes no writes"):
+        await asyncio.gather(*(engine.run(write, "a") for _ in range(4)))
+
+    await asyncio.to_thread(run_sql, postgres_server, f"{setting} off")
+    await asyncio.gather(*(engine.run(write, str(number)) for number in range(4)))
+    await engine.close()
+
+
 @pytest.fixture
 def unreachable(clock: FakeClock) -> PostgresEngine:
     """An engine of a database at whose address nobody answers."""

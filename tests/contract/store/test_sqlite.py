@@ -20,7 +20,7 @@ import apsw
 import pytest
 
 from headgate.core.errors import SourceMisconfigured, Unavailable
-from headgate.core.facts import Fact, SourceOpened
+from headgate.core.facts import Fact, SourceOpened, StoreBack, StoreLost
 from headgate.core.model import Status
 from headgate.store.engine import Transaction
 from headgate.store.sqlite import engine as sqlite_engine
@@ -436,7 +436,116 @@ async def test_what_a_dead_process_left_beside_the_database_is_swept(
     assert own.exists()
 
 
+async def test_whoever_comes_by_another_name_of_the_file_is_seen(
+    engine: SqliteEngine, folder: Path, clock: FakeClock
+) -> None:
+    """SQLite's log lies beside the file itself, and a worker that is not seen is taken for dead."""
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "other.db").symlink_to(folder / "headgate.db")
+    second = SqliteEngine(elsewhere / "other.db", clock=clock)
+    seen = (engine.presence.others(), second.presence.others())
+    dead = (engine.known_dead(second.worker), second.known_dead(engine.worker))
+    await second.close()
+
+    assert (seen, dead) == ((True, True), (False, False))
+
+
+@pytest.mark.parametrize("name", ["h[prod].db", "h*.db", "h?.db"])
+async def test_whatever_the_file_is_called_others_are_seen(
+    folder: Path, clock: FakeClock, name: str
+) -> None:
+    first, second = (SqliteEngine(folder / name, clock=clock) for _ in range(2))
+    seen = (first.presence.others(), second.presence.others())
+    for each in (first, second):
+        await each.close()
+
+    assert seen == (True, True)
+
+
+async def test_who_has_a_file_with_a_longer_name_is_somebody_else(
+    engine: SqliteEngine, folder: Path, clock: FakeClock
+) -> None:
+    second = SqliteEngine(folder / "headgate.db.staging", clock=clock)
+    seen = engine.presence.others()
+    await second.close()
+
+    assert not seen
+
+
+async def test_whoever_lost_its_sign_of_life_makes_it_again(
+    engine: SqliteEngine, folder: Path, clock: FakeClock
+) -> None:
+    """To those who tidy up it looks like something that was left."""
+    second = SqliteEngine(folder / "headgate.db", clock=clock)
+    (folder / f"headgate.db.{engine.worker}.alive").unlink()
+    assert second.known_dead(engine.worker)
+
+    engine.presence.stay()
+
+    seen, dead = second.presence.others(), second.known_dead(engine.worker)
+    await second.close()
+    assert (seen, dead) == (True, False)
+
+
+async def test_of_another_users_sign_of_life_nobody_can_tell(
+    engine: SqliteEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = folder / f"headgate.db.{'0' * 32}.alive"
+    theirs.touch()
+    real = os.open
+
+    def may_not(path: Any, *flags: Any, **more: Any) -> int:
+        if Path(path) == theirs:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *flags, **more)
+
+    monkeypatch.setattr(os, "open", may_not)
+    assert engine.presence.others()
+    assert not engine.known_dead("0" * 32)
+
+
 # -- the file ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("instead", [False, True], ids=["nothing", "a copy"])
+async def test_where_another_file_has_its_name_nothing_is_promised(
+    bench: Bench, folder: Path, instead: bool
+) -> None:
+    await bench.engine.run(write, "a")
+    file, aside = folder / "headgate.db", folder / "aside.db"
+    file.rename(aside)
+    if instead:
+        shutil.copy(aside, file)
+
+    with pytest.raises(Unavailable, match="was removed or replaced"):
+        await bench.engine.run(write, "b")
+    with pytest.raises(Unavailable, match="was removed or replaced"):
+        await bench.engine.read(select, "select 1")
+
+    aside.rename(file)
+    await bench.engine.run(write, "c")
+    assert await written(bench) == ["a", "c"]
+
+
+async def test_that_the_file_is_gone_is_said_once_and_that_it_is_back(
+    bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_engine, "ALONE_S", 0.01)
+    file, aside = folder / "headgate.db", folder / "aside.db"
+    attending = asyncio.create_task(bench.engine.attend())
+    async with asyncio.timeout(10):
+        file.rename(aside)
+        while not bench.stated(StoreLost):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # it looks again
+        aside.rename(file)
+        while not bench.stated(StoreBack):
+            await asyncio.sleep(0.01)
+    attending.cancel()
+    await asyncio.gather(attending, return_exceptions=True)
+
+    assert len(bench.stated(StoreLost)) == len(bench.stated(StoreBack)) == 1
 
 
 async def test_the_files_are_for_their_owner_alone(folder: Path, clock: FakeClock) -> None:
