@@ -73,7 +73,7 @@ def migrate(connection: apsw.Connection, failpoint: Callable[[str], None]) -> No
     """Bring the tables up to date: each migration in one transaction with its own record.
 
     Safe with several processes starting at once. Raises Unavailable if one of them takes too long,
-    SourceMisconfigured if the file is newer than this code.
+    SourceMisconfigured if the file is newer than this code, or its tables cannot be made.
     """
     known = numbered(MIGRATIONS)
     try:
@@ -81,6 +81,11 @@ def migrate(connection: apsw.Connection, failpoint: Callable[[str], None]) -> No
             _apply(connection, number, sql, failpoint)
     except apsw.BusyError as error:
         raise Unavailable("another process holds the database; try again") from error
+    except apsw.Error as error:
+        raise SourceMisconfigured(
+            f"the tables cannot be made in {connection.filename} ({error}): is it another program's? Name another"
+            " file in HEADGATE_DATABASE_URL"
+        ) from error
     rows = connection.execute("select max(number) from schema_version").fetchall()
     newest = max(int(str(number)) for (number,) in rows)
     if newest > known[-1][0]:

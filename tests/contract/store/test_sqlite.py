@@ -681,3 +681,13 @@ async def test_a_database_that_was_moved_with_its_log_is_whole(
     await engine.close()
 
     assert found == [(ingestion,)]
+
+
+def test_a_file_of_another_program_is_refused_in_words(folder: Path, clock: FakeClock) -> None:
+    file = folder / "photos.db"
+    theirs = apsw.Connection(str(file))
+    theirs.execute("create table batch (photo text)")
+    theirs.close()
+
+    with pytest.raises(SourceMisconfigured, match="another program's"):
+        SqliteEngine(file, clock=clock)
