@@ -49,9 +49,8 @@ async def _pages(service: Service, view: IngestionView) -> AsyncIterator[bytes]:
     """The same JSON in pieces: each page is a snapshot of its own, and none is held while the client reads."""
     yield _whole(view, [])[:-2]
     for first in range(0, view.batch_count, PAGE):
-        await asyncio.sleep(
-            0
-        )  # neither a file nor a fast client makes us wait: give others their turn
+        # neither a file nor a client that reads fast makes us wait: others have their turn
+        await asyncio.sleep(0)
         page = _encode(await service.batches(view, first=first, most=PAGE))[1:-1]
         yield b"," + page if first else page
     yield b"]}"
