@@ -53,5 +53,14 @@ async def _present(tx: Transaction) -> list[Present]:
     rows = await tx.all(SQL.present)
     wall = (await tx.reading()).wall_us
     return [
-        Present(worker, wall - started_at, wall - seen_at) for worker, started_at, seen_at in rows
+        Present(worker, wall - started_at, silent_us(seen_at, wall))
+        for worker, started_at, seen_at in rows
     ]
+
+
+def silent_us(seen_at: int, wall: int) -> int:
+    """How long ago a sign of life was given; one from later than now is of before the clock was set back by as much.
+
+    Whoever lives gives another one; of who died meanwhile it would say for all that time that he lives.
+    """
+    return abs(wall - seen_at)

@@ -8,6 +8,7 @@ import msgspec
 
 from headgate.core.model import WorkerCard
 from headgate.store.engine import Transaction, WorkerId
+from headgate.store.queries.neighbours import silent_us
 from headgate.store.statements import beside
 
 SQL = beside(__file__)
@@ -32,7 +33,7 @@ async def workers(tx: Transaction) -> list[WorkerView]:
             WorkerCard(worker, host, pid, version, tuple(msgspec.json.decode(sources))),
             started_at,
             seen_at,
-            max(0, wall - seen_at),
+            silent_us(seen_at, wall),
             holds,
         )
         for worker, host, pid, version, sources, started_at, seen_at, holds in await tx.all(

@@ -7,8 +7,9 @@ import pytest
 from headgate.core.model import WorkerCard
 from headgate.store.commands.beat import beat
 from headgate.store.commands.workers import FORGOTTEN_US, sign_in, sign_off
+from headgate.store.queries.neighbours import neighbours
 from headgate.store.queries.workers import WorkerView, workers
-from tests.contract.store.bench import Bench, source
+from tests.contract.store.bench import HOUR, Bench, source
 from tests.fakes import SECOND
 
 pytestmark = pytest.mark.anyio
@@ -75,3 +76,16 @@ async def test_who_gives_no_sign_of_life_for_long_is_forgotten(bench: Bench) -> 
     await bench.engine.run(beat, "worker-2")
 
     assert [view.card for view in await listed(bench)] == [OTHER]
+
+
+async def test_a_sign_of_life_of_before_the_clock_was_set_back_is_none(bench: Bench) -> None:
+    """Three dead ones that seem to live would have every living one stand by."""
+    await bench.configure(source())
+    await bench.engine.run(sign_in, CARD, dead=[])
+    await bench.engine.run(sign_in, OTHER, dead=[])
+    bench.clock.wall_us -= HOUR
+    await bench.engine.run(beat, "worker-2")
+
+    found = (await bench.engine.read(neighbours)).present
+    assert {each.worker: each.silent_us for each in found} == {"worker-1": HOUR, "worker-2": 0}
+    assert {view.card: view.silent_us for view in await listed(bench)} == {CARD: HOUR, OTHER: 0}
