@@ -8,7 +8,8 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -220,19 +221,23 @@ def make_worker_app(flags: Mapping[str, object]) -> Starlette:
 
 async def bring_up_to_date(configuration: Configuration) -> None:
     """Open the database, which applies the migrations that it lacks, and close it again."""
-    engine = _engine(configuration.database)(clock=HostClock())
-    try:
-        await engine.open()
-    finally:
-        await engine.close()
+    async with _opened(configuration):
+        pass
 
 
 async def let_go(configuration: Configuration, sources: Sequence[str]) -> None:
     """End what holds these sources. Raises NotFound for one that the database does not know, and ends none then."""
+    async with _opened(configuration) as engine:
+        await engine.run(release, sources)
+
+
+@asynccontextmanager
+async def _opened(configuration: Configuration) -> AsyncIterator[Engine]:
+    """The database, for one command."""
     engine = _engine(configuration.database)(clock=HostClock(), failpoint=failpoint(os.environ))
     try:
         await engine.open()
-        await engine.run(release, sources)
+        yield engine
     finally:
         await engine.close()
 

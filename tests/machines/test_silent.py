@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -22,7 +20,7 @@ from headgate.store.postgres.url import parse_postgres_url
 from headgate.store.queries.workers import workers
 from tests.machines.links import Handle, Proxy
 from tests.postgres import FAST, PostgresServer, create_database, run_sql, served
-from tests.processes import HOST
+from tests.processes import HOST, frozen
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -78,18 +76,6 @@ async def test_what_was_sent_into_a_hole_is_no_error_and_is_run_again(
         async with asyncio.timeout(PATIENCE_S):
             await running
         assert link.swallowed
-
-
-@contextmanager
-def frozen(sessions: Sequence[int]) -> Iterator[None]:
-    """As when the database's host is gone: who asks there hears nothing, and new sessions are another's."""
-    try:
-        for pid in sessions:
-            os.kill(pid, signal.SIGSTOP)
-        yield
-    finally:
-        for pid in sessions:
-            os.kill(pid, signal.SIGCONT)
 
 
 async def sessions(database: str, query: str = "%") -> list[int]:

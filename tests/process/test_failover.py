@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from tests.process.gate import LEASE_S
 from tests.process.judge import LENIENCY, arrivals, assert_kept, drained
 from tests.process.submitters import Submitters, merged
 from tests.process.waiting import eventually, now_us
-from tests.processes import children_of, free_port, give_away, open_folder
+from tests.processes import children_of, free_port, frozen, give_away, open_folder
 from tests.simulator.process import RunningServer
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, on_postgres]
@@ -70,17 +67,6 @@ class Pair:
 
     def on_the_standby(self, name: str) -> str:
         return f"{self.standby.url.rpartition('/')[0]}/{name}"
-
-    @contextmanager
-    def standby_frozen(self) -> Iterator[None]:
-        pids = [self.standby.pid, *children_of(self.standby.pid)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture
@@ -154,7 +140,7 @@ def test_what_the_standby_has_not_taken_is_promised_to_nobody(
     drained(server)
     wanted = Wanted(journal.ids(3), key="once")
     refused = Journal(tmp_path / "refused.jsonl")
-    with pair.standby_frozen():
+    with frozen([pair.standby.pid, *children_of(pair.standby.pid)]):
         for _ in range(2):
             assert refused.submit(server.port, wanted) is None
         pair.primary.kill()

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import PostgresServer, create_database
+from tests.postgres import PostgresServer, create_database, served
 from tests.process.client import Journal
 from tests.process.conftest import MakeGate
 from tests.process.gate import Gate, Server
 from tests.process.judge import FORGOT, arrivals, assert_windows, drained
 from tests.process.waiting import eventually
-from tests.processes import open_folder
 from tests.simulator.process import RunningServer
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -95,12 +94,8 @@ def test_a_source_that_is_not_there_cannot_be_released(
 
 @pytest.fixture
 def server_of_its_own() -> Iterator[PostgresServer]:
-    with open_folder("headgate-restored-") as folder:
-        server = PostgresServer(folder / "server")
-        server.make()
-        server.start()
+    with served() as server:
         yield server
-        server.stop()
 
 
 def test_a_database_that_is_put_back_is_noticed_and_no_window_is_over(

@@ -239,7 +239,7 @@ async def _rejoin(tx: Transaction, before: Offset, reading: Reading) -> Offset:
 
     For short windows only watched time counts: what occupied them is carried along.
     """
-    older = _older(tx, [(name, at) for name, at in await tx.all(SQL.every_last)], epoch=None)
+    older = _older(tx, await tx.all(SQL.every_last), epoch=None)
     last, wall_at_last = await newest_shown(tx) or (reading.wall_us, reading.wall_us)
     believed_us = believed(reading, wall_at_last=wall_at_last)
     since = last - stretched(SHORT_WINDOW_US)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import pytest
@@ -35,6 +35,8 @@ from tests.fakes import SECOND, FakeClock
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 DAY = 86_400 * SECOND
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -80,12 +82,17 @@ def slow(
     return run
 
 
+async def later(running: Awaitable[T], *, seconds: float = 0.25) -> T:
+    """Begin something while another command stands still."""
+    await asyncio.sleep(seconds)
+    return await running
+
+
 async def meanwhile(
     bench: Bench, *sources: SourceSpec, quotas: list[QuotaSpec] | None = None
 ) -> None:
     """Put sources in force while another command stands still."""
-    await asyncio.sleep(0.25)
-    await bench.engine.run(configure, sources, quotas or [])
+    await later(bench.engine.run(configure, sources, quotas or []))
 
 
 def by_the_day(days: int) -> SourceSpec:
@@ -157,12 +164,9 @@ async def test_a_lease_that_is_renewed_beside_a_rescue_is_lost_or_kept_and_the_w
     claimed = await bench.claim()
     bench.clock.advance(16 * SECOND)
 
-    async def renewed() -> list[Any]:
-        await asyncio.sleep(0.25)
-        return list(await bench.renew(claimed))
-
     rescued, lost = await asyncio.gather(
-        other.engine.run(slow(rescue, before="return_batch"), "worker-1", dead=False), renewed()
+        other.engine.run(slow(rescue, before="return_batch"), "worker-1", dead=False),
+        later(bench.renew(claimed)),
     )
 
     assert bool(rescued) == bool(lost)
@@ -246,13 +250,10 @@ async def test_a_rescue_and_a_claim_that_see_the_same_step_of_the_clock_do_not_w
     look_through(Stepped(Offset(epoch, offset_us)), bench, other)
     stopped: list[type[BaseException]] = []
 
-    async def rescued() -> int:
-        await asyncio.sleep(0.25)
-        return await other.engine.run(noting(rescue, stopped), "worker-1", dead=False)
-
     standing = noting(slow(claim, before="move_clock"), stopped)
     got, back = await asyncio.gather(
-        bench.engine.run(standing, "catalog", worker="worker-2", most=1), rescued()
+        bench.engine.run(standing, "catalog", worker="worker-2", most=1),
+        later(other.engine.run(noting(rescue, stopped), "worker-1", dead=False)),
     )
 
     assert isinstance(got, Claims)
@@ -270,13 +271,10 @@ async def test_who_finds_first_that_nobody_watched_has_every_source_before_the_c
     look_through(NobodyWatched(), bench, other)
     stopped: list[type[BaseException]] = []
 
-    async def beating() -> None:
-        await asyncio.sleep(0.25)
-        await other.engine.run(noting(beat, stopped), "worker-2")
-
     standing = noting(slow(claim, before="begin_epoch"), stopped)
     got, _ = await asyncio.gather(
-        bench.engine.run(standing, "catalog", worker="worker-1", most=1), beating()
+        bench.engine.run(standing, "catalog", worker="worker-1", most=1),
+        later(other.engine.run(noting(beat, stopped), "worker-2")),
     )
 
     assert isinstance(got, Claims)
@@ -289,15 +287,12 @@ async def test_groups_with_the_same_keys_in_another_order_do_not_wait_for_each_o
     await bench.configure(source())
     stopped: list[type[BaseException]] = []
 
-    async def meanwhile_the_other_way_round() -> Any:
-        await asyncio.sleep(0.25)
-        group = [submission("other-2", "key-2"), submission("other-1", "key-1")]
-        return await other.engine.run(noting(accept_together, stopped), group)
-
     group = [submission("one-1", "key-1"), submission("one-2", "key-2")]
+    the_other_way_round = [submission("other-2", "key-2"), submission("other-1", "key-1")]
     standing = noting(slow(accept_together, before="same_key", nth=2), stopped)
     found, also_found = await asyncio.gather(
-        bench.engine.run(standing, group), meanwhile_the_other_way_round()
+        bench.engine.run(standing, group),
+        later(other.engine.run(noting(accept_together, stopped), the_other_way_round)),
     )
 
     assert found == ["one-1", "one-2"]
@@ -323,16 +318,10 @@ async def test_a_renewal_and_a_rescue_of_the_same_batches_do_not_wait_for_each_o
     bench.clock.advance(16 * SECOND)
     stopped: list[type[BaseException]] = []
 
-    async def rescued() -> int:
-        await asyncio.sleep(0.2)
-        return await other.engine.run(noting(rescue, stopped), "worker-1", dead=False)
-
-    async def renewed() -> Any:
-        await asyncio.sleep(0.4)
-        return await bench.engine.run(noting(renew, stopped), claims, worker="worker-1")
-
     back, lost, _ = await asyncio.gather(
-        rescued(), renewed(), bench.engine.run(lock_batch_for_a_while, 1)
+        later(other.engine.run(noting(rescue, stopped), "worker-1", dead=False), seconds=0.2),
+        later(bench.engine.run(noting(renew, stopped), claims, worker="worker-1"), seconds=0.4),
+        bench.engine.run(lock_batch_for_a_while, 1),
     )
 
     assert claims[0].seq > claims[1].seq
@@ -361,15 +350,11 @@ async def test_whoever_holds_every_source_holds_also_one_that_was_just_added(
         await hold_source(tx, "new")
         told.append("the new one is held")
 
-    async def after(seconds: float, command: Any) -> None:
-        await asyncio.sleep(seconds)
-        await other.engine.run(command)
-
     adding = slow(configure, before="upsert_source")
     await asyncio.gather(
         bench.engine.run(adding, [source("new"), source("old")], []),
-        after(0.25, hold_all_for_a_while),
-        after(0.85, hold_new),
+        later(other.engine.run(hold_all_for_a_while)),
+        later(other.engine.run(hold_new), seconds=0.85),
     )
 
     assert told == ["all are held", "and let go", "the new one is held"]
